@@ -63,6 +63,13 @@ def weights_bytes(weights: Sequence[Weight]) -> int:
     return sum((8 + weight_width(weight)) * weight.size for weight in weights) + 3 * largest
 
 
+def kept_weights_bytes(weights: Sequence[Weight]) -> int:
+    """Of a proving key's weights, and of the file that they were read from."""
+    if sum(8 << weight.log_cells for weight in weights) <= PADDED_BYTES:
+        return weights_bytes(weights)
+    return 2 * sum(weight_width(weight) * weight.size for weight in weights)
+
+
 def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
     """Peak resident memory of one proof, the process included; an estimate from array sizes, meant to be met within a fifth.
 
@@ -72,7 +79,11 @@ def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
     layout = layout or plan(circuit)
     cells = sum(1 << tensor.log_cells for tensor in circuit.tensors)
     kept = 3 * 8 * cells  # the trace, over the integers and over the field
-    return PROCESS_BYTES + kept + weights_bytes(circuit.weights) + _proof_bytes(layout, LEAF_BYTES * _places(layout.bus))
+    made = weights_bytes(circuit.weights)
+    if layout.weights is not None:
+        made += _committed_bytes(layout.weights) + _hashing_bytes(layout.weights)
+    proof = kept_weights_bytes(circuit.weights) + _proof_bytes(layout, LEAF_BYTES * _places(layout.bus))
+    return PROCESS_BYTES + kept + max(made, proof)
 
 
 def registration_memory_bytes(circuit: Circuit) -> int:

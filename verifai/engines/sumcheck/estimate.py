@@ -61,7 +61,7 @@ def _registration_bytes(circuit: ir.Circuit) -> int:
     """Of hidden weights: compile shows once that they keep their bounds, which may take more than any proof.
 
     Raises:
-        UnsupportedModel: as :func:`.plan_relation.plan_relation`.
+        UnsupportedModel: as :func:`.planning.memory.registration_memory_bytes`.
     """
     if not circuit.opening_budget or not circuit.weights:
         return 0

@@ -190,7 +190,7 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, 
     key = KEYS.get(section.circuit_sha256, f"{sha256(blob)} {identity}", make)
     del weights, make  # which are int64 here, and in the key in fewer bytes
     if key.identity != identity:
-        raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
+        raise stale("the built weights are not the pinned ones", request.build_dir, str(request.build_dir / WEIGHTS_FILE))
     shown = blob if section.weights is WeightVisibility.PUBLIC else b""
     request.require_space(_evidence_bytes(circuit, len(data) + len(shown), {} if root is None else root.files))
     handed = _input_secrets(request, key, inputs)
@@ -216,7 +216,7 @@ def _traced(request: ProveRequest, ready: _Ready) -> tuple[Sequence[Ints], Trace
     try:
         weights = decode_arrays(ready.circuit, ready.blob)
     except EvidenceRejected as problem:
-        raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
+        raise stale(problem.message, request.build_dir, str(request.build_dir / WEIGHTS_FILE)) from None
     return weights, run(ready.circuit, weights, ready.inputs)
 
 

@@ -507,6 +507,7 @@ def quad_fold(cells: U64, weights: U64, at: U64, scaled_at: U64, out_cells: U64,
     n = cells.shape[1]
     x0, x1 = out_cells[0, start : start + n], out_cells[1, start : start + n]
     y0, y1 = out_weights[0, start : start + n], out_weights[1, start : start + n]
+    x0[:], x1[:], y0[:], y1[:] = _ZERO, _ZERO, _ZERO, _ZERO
     for q in range(4):
         f, w0, w1 = cells[q], weights[2 * q], weights[2 * q + 1]
         a0, a1, b0, b1 = at[q, 0], at[q, 1], scaled_at[q, 0], scaled_at[q, 1]

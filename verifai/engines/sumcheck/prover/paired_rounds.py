@@ -121,16 +121,16 @@ class Quarters:
 
     def bound(self, r: Ext, s: Ext, factor: Ext) -> tuple[U64, U64]:
         """The second pass: cells, and weights times ``factor``, with both variables bound: (2, 2^(v − 2)) each."""
-        values: U64 = np.zeros((2, self._quarter), dtype=np.uint64)
-        weights: U64 = np.zeros((2, self._quarter), dtype=np.uint64)
+        values: U64 = np.empty((2, self._quarter), dtype=np.uint64)
+        weights: U64 = np.empty((2, self._quarter), dtype=np.uint64)
         at = np.array(eq_table([r, s]), dtype=np.uint64)
         scaled = np.array([fields.product(one, factor) for one in eq_table([r, s])], dtype=np.uint64)
 
         def work(first: int, last: int) -> None:
             room = self._room()
             for part in range(first, last):
-                if self._make(part * self._step, *room):
-                    quad_fold(*room, at, scaled, values, weights, part * self._step)
+                self._make(part * self._step, *room)
+                quad_fold(*room, at, scaled, values, weights, part * self._step)
 
         in_parts(self._quarter // self._step, work)
         return values, weights

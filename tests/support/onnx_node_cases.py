@@ -51,11 +51,9 @@ LOGIC = frozenset({"And", "Or", "Xor", "Not", "Where"})
 
 COMPOSED = frozenset(
     {
-        "AffineGrid", "Attention", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Col2Im", "Compress",
-        "CumSum", "DFT", "Det", "Einsum", "GRU", "Gelu", "GlobalLpPool", "GridSample", "GroupNormalization", "Hardmax",
-        "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LSTM", "LpPool", "MeanVarianceNormalization", "Mish",
-        "NegativeLogLikelihoodLoss", "OneHot", "RMSNormalization", "RNN", "ReduceLogSum", "Resize", "RoiAlign",
-        "RotaryEmbedding", "STFT", "Scatter", "SoftmaxCrossEntropyLoss", "Swish", "TensorScatter", "Upsample",
+        "Compress", "CumSum", "Einsum", "GRU", "Gelu", "GlobalLpPool", "GridSample", "GroupNormalization", "Hardmax",
+        "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LSTM", "LpPool", "MeanVarianceNormalization", "Mish", "OneHot",
+        "RMSNormalization", "RNN", "ReduceLogSum", "Resize", "Swish", "Upsample",
     }
 )  # fmt: skip
 """Operators that canonicalisation writes with others."""

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.onnx_builders import canonical, largest_gap, operators, weights
 from tests.unit.onnx_graph.test_compositions import PICTURE, VOLUME, one
+from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.reference import Reference
 from verifai.onnx_graph.runtime import open_session
@@ -114,3 +115,12 @@ def test_a_loss_of_labels_that_are_data() -> None:
 def test_what_has_no_exact_form_is_left_to_be_refused() -> None:
     many = one("Pow", exponent=np.arange(120, dtype=np.float32).reshape(4, 5, 6) / 7)
     assert "Exp" in operators(canonical(many))  # too many exponents for a node each
+
+
+@pytest.mark.parametrize("attribute", ["left_window_size", "right_window_size"])
+def test_a_window_of_attention_is_not_passed_over(attribute: str) -> None:
+    """Opset 25 has it: without it, the result would be another."""
+    cells = {"k": weights(1, 2, 4, 8, seed=1), "v": weights(1, 2, 4, 8, seed=2)}
+    with pytest.raises(UnsupportedModel, match=attribute):
+        canonical(one("Attention", shape=(1, 2, 4, 8), opset=25, **cells, **{attribute: 2}))
+    assert canonical(one("Attention", shape=(1, 2, 4, 8), opset=25, **cells, **{attribute: -1}))

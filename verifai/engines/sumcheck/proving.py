@@ -187,7 +187,7 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, 
     key = KEYS.get(section.circuit_sha256, made_of, partial(prover.prepare, circuit, weights, threads, weights_seed=seed))
     del weights  # which are int64 here, and in the key in fewer bytes
     if key.identity != (section.weights_sha256 if root is None else root.root):
-        raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
+        raise stale("the built weights are not the pinned ones", request.build_dir, str(request.build_dir / WEIGHTS_FILE))
     shown = blob if section.weights is WeightVisibility.PUBLIC else b""
     request.require_space(_evidence_bytes(circuit, len(data) + len(shown), {} if root is None else root.files))
     handed = _input_secrets(request, key, inputs)
@@ -213,7 +213,7 @@ def _traced(request: ProveRequest, ready: _Ready) -> tuple[Sequence[Ints], Trace
     try:
         weights = decode_arrays(ready.circuit, ready.blob)
     except EvidenceRejected as problem:
-        raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
+        raise stale(problem.message, request.build_dir, str(request.build_dir / WEIGHTS_FILE)) from None
     return weights, run(ready.circuit, weights, ready.inputs)
 
 

@@ -25,10 +25,10 @@ from verifai.engines.sumcheck.protocol.suite import (
     ZERO_KNOWLEDGE,
     commitment_root,
 )
-from verifai.engines.sumcheck.prover import parallel
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key
 from verifai.engines.sumcheck.prover.hash_kernels import RowHashes, sha256_rows
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
+from verifai.engines.sumcheck.prover.opened_columns import columns_at
 from verifai.engines.sumcheck.prover.stored_cells import pieces_in
 
 SALT_WORDS = ZERO_KNOWLEDGE.salt_bytes // 8
@@ -45,7 +45,7 @@ class CommittedMatrix:
         cells: the 2^v values by address, or the last of them, where all before are 0. ``None`` where it hides and the code word
             is too long to be kept: they are in ``masked`` too (:meth:`values`).
         codeword: (n, 1 + R), the first column being the leaf tag; when it hides, (n, 5 + R), the salts behind the tag. ``None``
-            where it is too long to be kept: what is opened of it is then encoded again.
+            where it is too long to be kept: what is opened of it is then computed again (:mod:`.opened_columns`).
         layers: the Merkle tree, leaves first, as joined digests.
         masked: when it hides, the stored rows with masks and tails, (R, K); else None.
         number: which opening of the root ``cells`` and ``blind`` are made for.
@@ -109,7 +109,7 @@ class CommittedMatrix:
         first = 1 + (0 if self.masked is None else SALT_WORDS)
         if self.codeword is not None:
             return open_columns(self.plan.shape, self.codeword, self.layers, positions, first)
-        shown = columns_again(self.rows(), log_length(self.plan.shape), transform_size(self.plan.shape), positions)
+        shown = columns_at(self.rows(), log_length(self.plan.shape), positions)
         front: U64 = np.empty((len(positions), first), dtype=np.uint64)
         if self.salts is not None:
             front[:, 1:] = self.salts[list(positions)]
@@ -298,15 +298,6 @@ def _encoded(shape: CommitmentShape, rows: U64, salts: U64 | None, threads: int)
         hashes.add(words)
         words = encode(rows[start : start + part], log, size, threads, first=0)
     return None, tree_over(hashes.finish(words))
-
-
-def columns_again(rows: U64, log_n: int, degree: int, positions: Sequence[int]) -> U64:
-    """The code word's columns at ``positions``, (t, R), when it was not kept: all of it is made once more, in parts."""
-    part, places = _part_rows(1 << log_n), list(positions)
-    starts = range(0, len(rows), part)
-    return np.concatenate(
-        [encode(rows[start : start + part], log_n, degree, parallel.threads(), first=0)[places] for start in starts], axis=1
-    )
 
 
 def _part_rows(length: int) -> int:

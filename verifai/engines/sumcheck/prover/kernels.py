@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.prover.intrinsics import (
     egather,
     emul,
@@ -357,6 +358,26 @@ def scale_base(values: U64, factor: Any) -> Any:
     for i in range(values.shape[0]):
         out[i] = fmul(values[i], factor)
     return out
+
+
+@kernel
+def centred(rows: U64, start: int, stop: int, out: NDArray[np.float64]) -> Any:
+    """Columns [start, stop) as integers next to 0, (R, stop − start) in double precision; and the largest magnitude.
+
+    From 2^53 on they are rounded: look at the magnitude first.
+    """
+    largest = _ZERO
+    half = np.uint64(P // 2)
+    for i in range(rows.shape[0]):
+        row = rows[i, start:stop]
+        target = out[i]
+        for j in range(stop - start):
+            negative = row[j] > half
+            magnitude = np.uint64(P) - row[j] if negative else row[j]
+            largest = max(largest, magnitude)
+            value = np.float64(np.int64(magnitude))
+            target[j] = -value if negative else value
+    return largest
 
 
 @kernel

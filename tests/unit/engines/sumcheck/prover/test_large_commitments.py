@@ -21,6 +21,7 @@ from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.arrays import scalars
 from verifai.engines.sumcheck.prover.hash_kernels import RowHashes
 from verifai.engines.sumcheck.prover.key_cache import key_bytes
+from verifai.engines.sumcheck.prover.opened_columns import columns_at
 from verifai.engines.sumcheck.prover.padded_weights import PaddedWeights, padded_weight
 from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare, prove
 from verifai.engines.sumcheck.prover.relations import prove_link, prove_registration
@@ -165,8 +166,24 @@ def test_a_tree_in_parts_is_the_tree(rows, salted, monkeypatch):
     for part in (0, 64 * 32 * 2):
         monkeypatch.setattr(commitment, "PART_BYTES", part)
         assert commitment._encoded(shape, cells, salts, 2) == (None, wanted)
-        again = commitment.columns_again(cells, 5, 8, [3, 0, 31])
+        again = columns_at(cells, 5, [3, 0, 31])
         assert np.array_equal(again, kept[[3, 0, 31], 1 + (commitment.SALT_WORDS if salted else 0) :])
+
+
+@pytest.mark.parametrize(("length", "log_n"), [(5, 6), (1 << 15, 16), (20_000, 17)])
+def test_single_columns_are_the_code_words(length, log_n):
+    """Cells of every size, over several stretches of 2^14 coefficients, and a last one that is shorter."""
+    random = np.random.default_rng(length)
+    cells = random.integers(0, P, (8, length), dtype=np.uint64)
+    cells[0] %= np.uint64(1 << 16)
+    cells[1] = np.uint64(P) - random.integers(1, 1 << 30, length, dtype=np.uint64)
+    cells[2:6] = np.array([[P // 2], [P // 2 + 1], [0], [P - 1]], dtype=np.uint64)  # sums as large as they can be
+    cells[6] = (1 << 16) - 1
+    positions = [0, 1, (1 << log_n) - 1, *random.integers(0, 1 << log_n, 9).tolist()]
+    whole = commitment.encode(cells, log_n, 1 << (length - 1).bit_length(), first=0)
+    assert np.array_equal(columns_at(cells, log_n, positions), whole[positions])
+    small = np.ascontiguousarray(cells[[0, 4, 5, 6]])  # one part each
+    assert np.array_equal(columns_at(small, log_n, positions), whole[positions][:, [0, 4, 5, 6]])
 
 
 def test_weights_are_the_same_whenever_they_are_made(monkeypatch):

@@ -83,7 +83,7 @@ def holds(code: str, message: str, step: str = "", *, where: str = "", evidence:
     return Finding(code, Outcome.HOLDS, message, where=where, evidence=evidence, step=step)
 
 
-def not_checked(code: str, message: str, step: str = "", remedy: str = "", *, where: str = "") -> Finding:
+def not_checked(code: str, message: str, step: str = "", *, remedy: str = "", where: str = "") -> Finding:
     """Something that was not looked at, said aloud."""
     return Finding(code, Outcome.NOT_CHECKED, message, where=where, remedy=remedy, step=step)
 

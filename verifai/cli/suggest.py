@@ -103,7 +103,7 @@ def followable(hint: str, command: str) -> str:
     named = list(dict.fromkeys(_OPTION.findall(_TICKED.sub("", hint))))
     taken = {options for name, options in option_names() if name.replace(" ", "-") == command} if named else ()
     for option in named if taken else []:
-        owners = [f"`verifai {name}`" for name, options in option_names() if option in options]
+        owners = ["`" + f"verifai {name}" + "`" for name, options in option_names() if option in options]
         if owners and option not in frozenset().union(*taken) and f"{option} is an option of" not in hint:
             more = len(owners) - _NAMED
             last = f"{more} more" if more > 0 else owners.pop() if len(owners) > 1 else ""

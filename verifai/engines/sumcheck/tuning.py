@@ -22,6 +22,8 @@ from verifai.domain.progress import Progress
 from verifai.domain.statement import MAX_COLUMNS, Visibility
 from verifai.engines.fidelity import reference_measure
 from verifai.engines.sumcheck.building import build_circuit
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.ops import results
 from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.lowering.select import INTEGERS
@@ -41,6 +43,7 @@ from verifai.engines.sumcheck.quantise.ranges import (
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
 from verifai.engines.sumcheck.sensitivity import (
+    FREE_BITS,
     WIDEST,
     WIDEST_OUTPUT,
     Cost,
@@ -50,6 +53,7 @@ from verifai.engines.sumcheck.sensitivity import (
     extra_bits,
     finer,
     finer_input,
+    finer_results,
 )
 from verifai.errors import InputRejected, PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -95,7 +99,8 @@ class Tuned:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One circuit tried. ``held``, ``sums``: names of its tensors, and as :class:`.lowering.lower.Lowered` has them.
+    """One circuit tried. ``rounded``: names of what it rounds; ``sums``, ``functions`` as :class:`.lowering.lower.Lowered` has
+    them.
 
     What is kept of circuits that were not chosen has no ``lowered``: one of many weights takes a gigabyte.
     """
@@ -108,8 +113,9 @@ class _Attempt:
     reason: str
     refused: UnsupportedModel | None = None
     cells: int = 0
-    held: frozenset[str] = frozenset()
+    rounded: frozenset[str] = frozenset()
     sums: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
 
     def row(self, chosen: bool) -> Mapping[str, Any]:
         """For people: bits, cost, fidelity, outcome."""
@@ -229,13 +235,14 @@ class Tuner:
         if last is None or not self._options.unrounded or self._spec.task is Task.GENERATION:
             return None
         self._progress.phase("find what costs the precision")
-        self._costs = costs(self._model, *self._search, self.floor, last.scales, last.held)
-        able = self._able(last.sums)
+        self._costs = costs(self._model, *self._search, self.floor, last.scales, last.rounded)
+        able = self._able(last)
         for share in _SHARES:
             spared: Counter[str] = Counter()
             for _ in range(_REFUSALS):
-                picked = chosen(self._costs, able, share)
-                fine = {one.value: self._finer(one, last.scales[one.value], share, len(picked), spared) for one in picked}
+                picked = chosen(self._costs, able, share, free=last.functions)
+                count = sum(one.value not in last.functions for one in picked)
+                fine = {one.value: self._finer(one, last, share, count, spared) for one in picked}
                 self._fine = {name: scale for name, scale in fine.items() if scale is not None}
                 if not self._fine:
                     break
@@ -246,7 +253,7 @@ class Tuner:
                     break
                 # Bounds do not hold: what they are about becomes coarser again, and in the end what it was.
                 spared.update(dict.fromkeys(blamed(self._model, attempt.refused.where or "", self._fine), _SPARED))
-                able -= {one.value for one in picked if spared[one.value] > extra_bits(one, share, len(picked))}
+                able -= {one.value for one in picked if spared[one.value] > self._extra(one, last, share, count)}
         self._fine = {}
         return None
 
@@ -256,19 +263,27 @@ class Tuner:
             return True
         return not self.floor.missed(measure(self._model, attempt.lowered, self._samples, self.measure))
 
-    def _able(self, sums: Collection[str]) -> set[str]:
-        """Values that can be held on finer grids: sums, and inputs that are shown. A hidden input or output is looked up."""
+    def _able(self, tried: _Attempt) -> set[str]:
+        """Values that can be held on finer grids: sums, results of functions, inputs that are shown. A hidden input or output
+        is looked up."""
         shown = {name for name, visibility in self._spec.tensors.items() if visibility is Visibility.PUBLIC}
         inputs = {spec.name for spec in self._model.inputs if spec.dtype not in INTEGERS}
         hidden = {spec.name for spec in self._model.outputs} - shown
         closed = set(ends(self._model, self._options.boundary).cells) if hidden or "output_bits" in self._given else set()
         taken = set() if "input_bits" in self._given else inputs & shown
-        return (set(sums) - closed | taken) - set(self._options.boundary)
+        return ((set(tried.sums) | set(tried.functions)) - closed | taken) - set(self._options.boundary)
 
-    def _finer(self, cost: Cost, scale: Scale, share: float, count: int, spared: Mapping[str, int]) -> Scale | None:
-        bits = max(1, extra_bits(cost, share, count) - spared[cost.value])
+    def _extra(self, cost: Cost, tried: _Attempt, share: float, count: int) -> int:
+        """Bits that a value's grid is to be finer by."""
+        return FREE_BITS if cost.value in tried.functions else extra_bits(cost, share, max(1, count))
+
+    def _finer(self, cost: Cost, tried: _Attempt, share: float, count: int, spared: Mapping[str, int]) -> Scale | None:
+        scale = tried.scales[cost.value]
+        bits = max(1, self._extra(cost, tried, share, count) - spared[cost.value])
         if cost.value in {spec.name for spec in self._model.inputs}:
             return finer_input(scale, bits)
+        if cost.value in tried.functions:
+            return finer_results(scale, bits)
         return finer(scale, bits, WIDEST_OUTPUT if cost.value in {spec.name for spec in self._model.outputs} else WIDEST)
 
     def _costliest(self, names: Collection[str]) -> str:
@@ -295,11 +310,16 @@ class Tuner:
             self._tried.append(attempt)
             return attempt
         missed = "; ".join(self.floor.missed(fidelity))
-        held = frozenset(tensor.name for tensor in lowered.circuit.tensors)
+        made = {
+            out for op in lowered.circuit.ops if isinstance(op, ops.Requant | ops.Lookup | ops.Rescale) for out in results(op)
+        }
+        rounded = {lowered.circuit.tensors[place].name for place in made} | lowered.sums | lowered.functions
+        rounded |= {spec.name for spec in (*self._model.inputs, *self._model.outputs)}
         cells = committed_cells(lowered)
         attempt = _Attempt(
-            len(self._tried), options, scales, lowered, fidelity, missed, cells=cells, held=held, sums=lowered.sums
-        )
+            len(self._tried), options, scales, lowered, fidelity, missed, cells=cells,
+            rounded=frozenset(rounded), sums=lowered.sums, functions=lowered.functions,
+        )  # fmt: skip
         self._tried.append(replace(attempt, lowered=None))
         return attempt
 

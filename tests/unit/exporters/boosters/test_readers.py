@@ -178,7 +178,6 @@ def test_an_xgboost_file_that_contradicts_itself_is_refused(name: str) -> None:
         ("learner.objective.name", "survival:weird"),
         ("learner.gradient_booster.name", "gblinear"),
         (f"{_FIRST}.tree_param.size_leaf_vector", "3"),
-        ("learner.gradient_booster.model.cats", {"enc": [1, 2]}),
     ],
 )
 def test_what_has_no_formula_is_refused_by_name(path: str, value: Any) -> None:

@@ -35,7 +35,7 @@ from verifai.engines.sumcheck.lowering.values import (
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
-from verifai.engines.sumcheck.lowering.wide import quotient
+from verifai.engines.sumcheck.lowering.wide import is_wide, quotient
 from verifai.engines.sumcheck.quantise.functions import EXP_ONE, IDENTITY, exponential_table
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, dyadic
 from verifai.onnx_graph.graph import Node
@@ -167,6 +167,8 @@ WANTED_EPSILON = 1 << 24
 LARGEST_VARIANCE = 1 << 58
 FACTOR_BITS = 12
 NORMAL_BITS = 10
+_UNIT_BITS = 8
+"""Behind the point, of √(M·n), in which a wide quotient is told; M·n is below 2^60."""
 
 
 def _spread(state: State, per_row: int, shape: tuple[int, ...]) -> Held:
@@ -180,6 +182,8 @@ def _centred(state: State, rows: Held, name: str) -> Held:
     builder, size = state.builder, rows.shape[-1]
     tensor = materialise(builder, rows, f"{name}.x", windows=True)
     span = builder.tensors[tensor].high - builder.tensors[tensor].low
+    if builder.fine and span.bit_length() > MAX_WIDTH - 1:
+        return _centred_wide(state, rows, tensor, span, name)
     fine = max(0, min(CENTRE_BITS, 15 - span.bit_length()))
     total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
     spread = materialise(builder, _spread(state, total, rows.shape), f"{name}.sums")
@@ -193,6 +197,21 @@ def _centred(state: State, rows: Held, name: str) -> Held:
     key = table_key(IDENTITY, scale.step, scale.step, scale.low, scale.high)
     made = builder.requant(z, limbs, least, key, signed_width(scale.low, scale.high), f"{name}.centred", scale)
     return whole(made, rows.shape, scale.step)
+
+
+def _centred_wide(state: State, rows: Held, tensor: int, span: int, name: str) -> Held:
+    """The same of rows on a wide grid: rounded without a table, by as many bits as leave room for the sum of their squares."""
+    builder, size = state.builder, rows.shape[-1]
+    bits = span.bit_length() + 1
+    dropped = max(0, bits - (LARGEST_VARIANCE.bit_length() - 2 - size.bit_length()) // 2)
+    total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
+    spread = materialise(builder, _spread(state, total, rows.shape), f"{name}.sums")
+    shift = FACTOR_BITS + size.bit_length() + dropped
+    factor = round(Fraction(1 << (shift - dropped), size))
+    op = LinearCombination((tensor, spread), (factor * size, -factor), 0, builder.next)
+    z = builder.emit(op, f"{name}.centred.z")[0]
+    step = rows.step * (1 << dropped)
+    return whole(builder.rescale(z, shift, bits - dropped, f"{name}.centred", step), rows.shape, step)
 
 
 def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[int, int]:
@@ -244,16 +263,8 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     variance, factor = _variance(state, node, centred, node.number("epsilon", 1e-5))
     root = builder.emit(Isqrt(variance, builder.next), f"{name}.root")[0]
     reciprocal = builder.emit(Recip(root, builder.next), f"{name}.recip")[0]
-    unit = Held(centred.tensor, centred.index, Fraction(1))
     weight = sqrt(factor * size) / RECIP_ONE
-    product = ProductTerm(unit, _spread(state, reciprocal, rows.shape), weight)
-    limit = builder.told(Range(0.0, _normal_limit(builder.scale(name), gains, biases, size))).high
-    label = f"{name}.normal"
-    form = Form((product,), 0.0, rows.shape, rows.shape, label)
-    # As fine as the result: a coarser one would decide what more bits of it can show.
-    scale = builder.scale(name)
-    bits = max(NORMAL_BITS, min((scale.high - scale.low).bit_length(), MAX_WIDTH - 1))
-    normal = state.requantise(label, Lazy(form), choose_scale(Range(-limit, limit), bits))
+    normal = _normal(state, centred, reciprocal, weight, _normal_limit(builder.scale(name), gains, biases, size), name)
     count = rows.shape[0]
     channels = normal.at(np.ascontiguousarray(normal.index.T).reshape(1, size, 1, count))
     term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
@@ -262,6 +273,29 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     _statistics(state, node, rows, Held(reciprocal, np.arange(count), Fraction(1)), weight / float(centred.step))
     back = np.ascontiguousarray(result.index.reshape(size, count).T).reshape(moved.shape)
     state.set_held(node, result.at(np.ascontiguousarray(back.transpose(np.argsort(order)))))
+
+
+def _normal(state: State, centred: Held, reciprocal: int, weight: float, limit: float, name: str) -> Held:
+    """Centred rows times their reciprocals times ``weight``, as fine as the result: a coarser one would decide what more bits
+    of it can show.
+
+    Args:
+        limit: how far the result reaches, as calibration saw it.
+    """
+    builder, scale, label = state.builder, state.builder.scale(name), f"{name}.normal"
+    if builder.fine and (is_wide(scale) or signed_width(0, builder.tensors[centred.tensor].high) > MAX_WIDTH):
+        # No cell is longer than its row, whatever the input, so nothing is cut off; see the bound of a quotient.
+        z = builder.emit(RowScale(centred.tensor, reciprocal, builder.next, 1), f"{label}.unit")[0]
+        unit = Fraction(round(Fraction(weight) * RECIP_ONE * (1 << _UNIT_BITS)), RECIP_ONE << _UNIT_BITS)
+        bits = max(MAX_WIDTH, (scale.high - scale.low).bit_length())
+        return quotient(state, z, unit, choose_scale(Range(-limit, limit), bits).step, centred.shape, label)
+    cells = Held(centred.tensor, centred.index, Fraction(1))
+    form = Form(
+        (ProductTerm(cells, _spread(state, reciprocal, centred.shape), weight),), 0.0, centred.shape, centred.shape, label
+    )
+    reach = builder.told(Range(0.0, limit)).high
+    bits = max(NORMAL_BITS, min((scale.high - scale.low).bit_length(), MAX_WIDTH - 1))
+    return state.requantise(label, Lazy(form), choose_scale(Range(-reach, reach), bits))
 
 
 def _statistics(state: State, node: Node, rows: Held, reciprocal: Held, weight: float) -> None:

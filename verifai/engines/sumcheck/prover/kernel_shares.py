@@ -58,6 +58,8 @@ TYPES: dict[str, tuple[float, str]] = {
     "fingerprints": (0.3, "VVVNNuu VVVVVuu"),
     "dot_base": (0.3, "VM"),
     "centred": (0.3, "MiiF"),
+    "quad_sums": (0.9, "MM"),
+    "quad_fold": (0.5, "MMMMMMi"),
     "fingerprints_single": (0.3, "VVVV VVVN"),
 }
 """Of every kernel that the prover calls from Python: seconds that compiling takes, and its argument types, a letter each, for

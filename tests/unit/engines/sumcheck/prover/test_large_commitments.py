@@ -13,10 +13,12 @@ from tests.support import sumcheck_examples as examples
 from tests.support.conformance_cases import Registrable
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.planning import memory
+from verifai.engines.sumcheck.planning.memory import is_long
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, LEAF_TAG, ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import commitment, padded_weights, parallel
+from verifai.engines.sumcheck.prover import commitment, padded_weights, paired_rounds, parallel
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.arrays import scalars
 from verifai.engines.sumcheck.prover.hash_kernels import RowHashes
@@ -71,6 +73,9 @@ def test_a_proof_does_not_depend_on_what_is_kept(name, suite, monkeypatch):
     monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
     monkeypatch.setattr(commitment, "PART_BYTES", 0)
     monkeypatch.setattr(padded_weights, "PADDED_BYTES", 0)
+    monkeypatch.setattr(memory, "LONG_CELLS", 1)
+    monkeypatch.setattr(paired_rounds, "PART_CELLS", 64)
+    assert is_long(kept.layout.witness) and is_long(kept.layout.weights)
     made, found = _proven(MODELS[name], suite, monkeypatch)
     assert made.committed.codeword is None and key_bytes(made) < key_bytes(kept)
     assert found.statement == wanted.statement and found.proof == wanted.proof
@@ -98,6 +103,7 @@ def test_every_opening_of_a_hidden_root_shows_the_code_word_that_was_hashed(monk
     kept, wanted, relations = everything()
     monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
     monkeypatch.setattr(commitment, "PART_BYTES", 0)
+    monkeypatch.setattr(memory, "LONG_CELLS", 1)
     keys, made, more = everything()
     assert keys[0].committed.codeword is None and kept[0].committed.codeword is not None
     assert (made, more) == (wanted, relations) and len({one.proof for one in made}) == len(numbers)

@@ -128,7 +128,7 @@ def verify_open(
     findings = [check_context(statement, expect.context)]
     for role, given in ((Role.INPUT, expect.inputs), (Role.OUTPUT, expect.outputs)):
         if given is not None:
-            findings += check_tensors(engine, statement, role, given)
+            findings += check_tensors(engine, statement, role, given, lock.names)
     check_context_bound(statement, expect.context, signed=expect.context_signed)
     return replace(verified, findings=(*verified.findings, *findings))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from math import sqrt
+from math import ceil, frexp, sqrt
 
 import numpy as np
 
@@ -165,8 +165,13 @@ CENTRE_BITS = 2
 WANTED_EPSILON = 1 << 24
 """The least ε': the reciprocal's 34 + 1 bits leave the product with a centred row of 15 bits far below 2^62."""
 LARGEST_VARIANCE = 1 << 58
+LARGEST_FACTOR = 1 << 30
+"""Of a row of few bits, that a sum of squares can be multiplied with."""
 FACTOR_BITS = 12
 NORMAL_BITS = 10
+STORED_BITS = 8
+"""Of a row from which stored integers are made, so much finer than a table's grid."""
+UNIT_BITS = 24
 
 
 def _spread(state: State, per_row: int, shape: tuple[int, ...]) -> Held:
@@ -180,7 +185,8 @@ def _centred(state: State, rows: Held, name: str) -> Held:
     builder, size = state.builder, rows.shape[-1]
     tensor = materialise(builder, rows, f"{name}.x", windows=True)
     span = builder.tensors[tensor].high - builder.tensors[tensor].low
-    fine = max(0, min(CENTRE_BITS, 15 - span.bit_length()))
+    # What stored integers are made of again is to be met, and rows of such integers have few bits.
+    fine = max(0, min(MAX_WIDTH if name in state.stored else CENTRE_BITS, 15 - span.bit_length()))
     total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
     spread = materialise(builder, _spread(state, total, rows.shape), f"{name}.sums")
     exact = size & (size - 1) == 0  # 1/n is then a power of two, which no rounding touches
@@ -201,7 +207,7 @@ def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[
     per_unit = Fraction(epsilon) * size / centred.step**2
     largest = size * builder.tensors[centred.tensor].magnitude ** 2
     factor = 1
-    while round(factor * per_unit) < WANTED_EPSILON and 2 * factor * largest < LARGEST_VARIANCE:
+    while round(factor * per_unit) < WANTED_EPSILON and 2 * factor * largest < LARGEST_VARIANCE and factor < LARGEST_FACTOR:
         factor *= 2
     if factor * largest >= LARGEST_VARIANCE:
         raise unsupported(node, "its rows are too long for the operand's scale", "Lower activation_bits.")
@@ -247,21 +253,34 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     unit = Held(centred.tensor, centred.index, Fraction(1))
     weight = sqrt(factor * size) / RECIP_ONE
     product = ProductTerm(unit, _spread(state, reciprocal, rows.shape), weight)
-    limit = builder.told(Range(0.0, _normal_limit(builder.scale(name), gains, biases, size))).high
+    own = builder.scale(name)
+    limit = builder.told(Range(0.0, _normal_limit(own, gains, biases, size))).high
     label = f"{name}.normal"
     form = Form((product,), 0.0, rows.shape, rows.shape, label)
     # As fine as the result: a coarser one would decide what more bits of it can show.
-    scale = builder.scale(name)
-    bits = max(NORMAL_BITS, min((scale.high - scale.low).bit_length(), MAX_WIDTH - 1))
-    normal = state.requantise(label, Lazy(form), choose_scale(Range(-limit, limit), bits))
+    bits = max(NORMAL_BITS, min((own.high - own.low).bit_length(), MAX_WIDTH - 1))
+    grid = choose_scale(Range(-limit, limit), bits)
+    if name in state.stored:
+        normal = _quotient(state, centred, reciprocal, weight, grid.step, label)
+    else:
+        normal = state.requantise(label, Lazy(form), grid)
     count = rows.shape[0]
     channels = normal.at(np.ascontiguousarray(normal.index.T).reshape(1, size, 1, count))
     term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
     shape = (1, size, 1, count)
-    result = state.requantise(name, Lazy(Form((term,), 0.0, shape, shape, name)), builder.scale(name))
+    result = state.requantise(name, Lazy(Form((term,), 0.0, shape, shape, name)), state.scale(name))
     _statistics(state, node, rows, Held(reciprocal, np.arange(count), Fraction(1)), weight / float(centred.step))
     back = np.ascontiguousarray(result.index.reshape(size, count).T).reshape(moved.shape)
     state.set_held(node, result.at(np.ascontiguousarray(back.transpose(np.argsort(order)))))
+
+
+def _quotient(state: State, centred: Held, reciprocal: int, weight: float, step: Fraction, label: str) -> Held:
+    """c·K on a grid so much finer than ``step`` that it is as good as not rounded; no row reaches beyond √n."""
+    made = state.builder.emit(RowScale(centred.tensor, reciprocal, state.builder.next, 1), f"{label}.z")[0]
+    fraction, exponent = frexp(weight)
+    unit = round(fraction * (1 << UNIT_BITS)) * Fraction(2) ** (exponent - UNIT_BITS)
+    fine = step / (1 << STORED_BITS)
+    return quotient(state, made, unit, fine, centred.shape, label, seen=ceil(sqrt(centred.shape[-1]) / fine))
 
 
 def _statistics(state: State, node: Node, rows: Held, reciprocal: Held, weight: float) -> None:

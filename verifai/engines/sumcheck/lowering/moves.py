@@ -12,7 +12,9 @@ from math import prod
 import numpy as np
 
 from verifai.engines.sumcheck.lowering.affine import Affine
+from verifai.engines.sumcheck.lowering.comparisons import narrowed, sloped
 from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.integers import note_joined
 from verifai.engines.sumcheck.lowering.linear import planar, planar_pair, planar_shape
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, ConvTerm
@@ -160,8 +162,6 @@ def _scatter(state: State, node: Node) -> None:
     constants = [state.constant(node, position) for position in (0, 2)]
     if all(one is not None for one in constants):
         raise unsupported(node, "nothing in it depends on an input")
-    if any(one is not None and one.any() for one in constants):
-        raise unsupported(node, "a constant part other than 0", "Add it after the scatter.")
     line = np.full(flat.size, ZERO_CELL, np.int64)
     if constants[0] is None and constants[1] is None:
         parts = [state.held(node, position, name) for position in (0, 2)]
@@ -178,7 +178,14 @@ def _scatter(state: State, node: Node) -> None:
         line[target.reshape(-1)] = ZERO_CELL
     else:
         line[target.reshape(-1)] = held.index.reshape(-1)
-    state.set_held(node, held.at(line.reshape(shape)))
+    cells_of = held.at(line.reshape(shape))
+    if not any(one is not None and one.any() for one in constants):
+        state.set_held(node, cells_of)
+        return
+    numbers = np.zeros(flat.size) if constants[0] is None else np.broadcast_to(constants[0], shape).reshape(-1).copy()
+    numbers[target.reshape(-1)] = 0.0 if constants[1] is None else constants[1].reshape(-1)
+    note_joined(state, node, (0, 2))
+    state.set_lazy(node, sloped(cells_of, shape, np.ones(()), narrowed(numbers.reshape(shape)), name))
 
 
 def _transposed_convolution(state: State, node: Node) -> None:

@@ -142,6 +142,8 @@ def rows_only(graph: SourceGraph, name: str, scale: Scale) -> Scale:
             found, into = [len(table)], node.inputs[1:2]
         elif node.op_type in _SAME_NUMBERS:
             found, into = [counts[one] for one in node.outputs if one in counts], node.inputs
+        elif node.op_type in ("ScatterElements", "ScatterND"):
+            found, into = [counts[one] for one in node.outputs if one in counts], node.inputs[::2]
         else:
             continue
         for one in into if found else ():

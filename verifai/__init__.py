@@ -51,13 +51,13 @@ if TYPE_CHECKING:
     from verifai.errors import UsageError as UsageError
     from verifai.errors import VerifaiError as VerifaiError
     from verifai.onnx_graph.inputs import read_samples as read_samples
-    from verifai.onnx_graph.load import load_path as load_model  # noqa: F401 - the public name differs
-    from verifai.reports.from_gate import report_of as gate_report  # noqa: F401 - the public name differs
+    from verifai.onnx_graph.load import load_path as _load_model
+    from verifai.reports.from_gate import report_of as _gate_report
     from verifai.reports.registry import ReportName as ReportName
-    from verifai.reports.registry import format_for as report_format  # noqa: F401 - the public name differs
+    from verifai.reports.registry import format_for as _report_format
     from verifai.showcase.bench import run_bench as run_bench
     from verifai.stages.audit.options import AuditOptions as AuditOptions
-    from verifai.stages.audit.several import audit_all as audit_bundles  # noqa: F401 - the public name differs
+    from verifai.stages.audit.several import audit_all as _audit_bundles
     from verifai.stages.batch.report import BatchOptions as BatchOptions
     from verifai.stages.batch.run import prove_batch as prove_batch
     from verifai.stages.chain.split import split_model as split_model
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from verifai.stages.consensus.bundle import write_decision as write_decision
     from verifai.stages.consensus.call_round import CallOptions as CallOptions
     from verifai.stages.consensus.call_round import call_round as call_round
-    from verifai.stages.consensus.decide import decide as decide_round  # noqa: F401 - the public name differs
+    from verifai.stages.consensus.decide import decide as _decide_round
     from verifai.stages.consensus.open_round import RoundOptions as RoundOptions
     from verifai.stages.consensus.open_round import open_round as open_round
     from verifai.stages.consensus.read_round import ClaimedOutputs as ClaimedOutputs
@@ -92,14 +92,14 @@ if TYPE_CHECKING:
     from verifai.stages.distribute import push_bundles as push_bundles
     from verifai.stages.evaluate import EvaluateOptions as EvaluateOptions
     from verifai.stages.evaluate import evaluate as evaluate
-    from verifai.stages.evaluation.data_set import pin as pin_data  # noqa: F401 - the public name differs
+    from verifai.stages.evaluation.data_set import pin as _pin_data
     from verifai.stages.evaluation.judge import VerifiedEvaluation as VerifiedEvaluation
-    from verifai.stages.evaluation.judge import verify_evaluation_at as verify_evaluation  # noqa: F401 - the public name differs
+    from verifai.stages.evaluation.judge import verify_evaluation_at as _verify_evaluation
     from verifai.stages.evaluation.lock_file import read_data_lock as read_data_lock
     from verifai.stages.evaluation.lock_file import write_data_lock as write_data_lock
     from verifai.stages.evaluation.read_data import DataOptions as DataOptions
     from verifai.stages.evaluation.read_data import read_data as read_data
-    from verifai.stages.export import export as export_model  # noqa: F401 - the public name differs
+    from verifai.stages.export import export as _export_model
     from verifai.stages.gate.attest import attest_verdict as attest_verdict
     from verifai.stages.gate.gate import gate as gate
     from verifai.stages.gate.init import init_policy as init_policy
@@ -121,14 +121,14 @@ if TYPE_CHECKING:
     from verifai.stages.init import init_circuit as init_circuit
     from verifai.stages.inspect import inspect_bundle as inspect_bundle
     from verifai.stages.inspect import inspect_lock as inspect_lock
-    from verifai.stages.log import append_entries as append_to_log  # noqa: F401 - the public name differs
-    from verifai.stages.log import check_log_file as check_log  # noqa: F401 - the public name differs
+    from verifai.stages.log import append_entries as _append_to_log
+    from verifai.stages.log import check_log_file as _check_log
     from verifai.stages.log import cosign_checkpoint as cosign_checkpoint
     from verifai.stages.log import make_log as make_log
-    from verifai.stages.log import prove_consistency as prove_log_consistency  # noqa: F401 - the public name differs
-    from verifai.stages.log import prove_entry as prove_log_entry  # noqa: F401 - the public name differs
+    from verifai.stages.log import prove_consistency as _prove_log_consistency
+    from verifai.stages.log import prove_entry as _prove_log_entry
     from verifai.stages.log import sign_checkpoint as sign_checkpoint
-    from verifai.stages.log import verify_entry as verify_log_entry  # noqa: F401 - the public name differs
+    from verifai.stages.log import verify_entry as _verify_log_entry
     from verifai.stages.origin import HeldRelease as HeldRelease
     from verifai.stages.pack import pack_bundle as pack_bundle
     from verifai.stages.pack import unpack_bundle as unpack_bundle
@@ -143,12 +143,12 @@ if TYPE_CHECKING:
     from verifai.stages.seal import seal_bundle as seal_bundle
     from verifai.stages.show import show_file as show_file
     from verifai.stages.show import show_trust as show_trust
-    from verifai.stages.srs import cut_file as cut_srs  # noqa: F401 - the public name differs
-    from verifai.stages.srs import fetch_file as fetch_srs  # noqa: F401 - the public name differs
-    from verifai.stages.srs import generate_file as generate_srs  # noqa: F401 - the public name differs
-    from verifai.stages.srs import import_file as import_srs  # noqa: F401 - the public name differs
-    from verifai.stages.srs import judge_file as check_srs  # noqa: F401 - the public name differs
-    from verifai.stages.srs import list_files as list_srs  # noqa: F401 - the public name differs
+    from verifai.stages.srs import cut_file as _cut_srs
+    from verifai.stages.srs import fetch_file as _fetch_srs
+    from verifai.stages.srs import generate_file as _generate_srs
+    from verifai.stages.srs import import_file as _import_srs
+    from verifai.stages.srs import judge_file as _check_srs
+    from verifai.stages.srs import list_files as _list_srs
     from verifai.stages.trust import TrustRequest as TrustRequest
     from verifai.stages.trust import add_key as add_key
     from verifai.stages.trust import init_trust as init_trust
@@ -159,6 +159,27 @@ if TYPE_CHECKING:
     from verifai.stages.weights import renew_root as renew_root
     from verifai.stages.weights import show_roots as show_roots
     from verifai.trust_file import read_trust as read_trust
+
+    # Assigned, so that type checkers take the public name for exported.
+    load_model = _load_model
+    gate_report = _gate_report
+    report_format = _report_format
+    audit_bundles = _audit_bundles
+    decide_round = _decide_round
+    pin_data = _pin_data
+    verify_evaluation = _verify_evaluation
+    export_model = _export_model
+    append_to_log = _append_to_log
+    check_log = _check_log
+    prove_log_consistency = _prove_log_consistency
+    prove_log_entry = _prove_log_entry
+    verify_log_entry = _verify_log_entry
+    cut_srs = _cut_srs
+    fetch_srs = _fetch_srs
+    generate_srs = _generate_srs
+    import_srs = _import_srs
+    check_srs = _check_srs
+    list_srs = _list_srs
 
 _HOME = {
     "find_bundles": ("verifai.bundle.find", "find_bundles"),

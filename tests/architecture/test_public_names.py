@@ -5,11 +5,13 @@ And it is all that the command line does: every verb is mapped to the functions 
 
 from __future__ import annotations
 
+import ast
 import inspect
 import typing
 from collections.abc import Iterator
 from dataclasses import MISSING as MISSING_DEFAULT
 from dataclasses import Field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,3 +222,14 @@ def _ours(owner: Any, annotation: Any) -> Iterator[type]:
             yield one
         elif one is not annotation and typing.get_args(one):
             yield from _ours(owner, one)
+
+
+def test_type_checkers_see_every_public_name() -> None:
+    """A name that is imported under another one counts as private for them; it has to be assigned."""
+    tree = ast.parse(Path(verifai.__file__).read_text(encoding="utf-8"))
+    (block,) = [one for one in tree.body if isinstance(one, ast.If)]
+    seen = {a.name for one in block.body if isinstance(one, ast.ImportFrom) for a in one.names if a.asname == a.name}
+    seen |= {
+        target.id for one in block.body if isinstance(one, ast.Assign) for target in one.targets if isinstance(target, ast.Name)
+    }
+    assert seen == set(verifai.__all__)

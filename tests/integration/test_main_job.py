@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -222,6 +224,14 @@ def test_a_changed_build_file_is_refused_before_proving(
     status, document = _json(capsys, "prove", str(copy), str(workspace.folder / "digits-mlp.npz"), "-o", str(tmp_path / "out"))
     assert status == 2
     assert "stale-build" in _codes(document)
+    data, output = workspace.folder / "digits-mlp.npz", tmp_path / "other"
+    prove = ("prove", str(copy), str(data), "-o", str(output), "--engine", "sumcheck")
+    status, document = _json(capsys, *prove)
+    assert status == 2
+    assert "stale-build" in _codes(document)  # it was never built here
+    (command,) = re.findall("`verifai (.*)`", document["error"]["hint"])
+    assert _json(capsys, *shlex.split(command))[0] == 0
+    assert _json(capsys, *prove)[0] == 0
 
 
 def test_ctrl_c_stops_within_seconds_and_leaves_nothing(workspace: Workspace, tmp_path: Path) -> None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
 from verifai.cli import app as cli
+from verifai.cli.app import app
+from verifai.cli.quickstart import _OF_EXPORT
 from verifai.domain.fidelity import Task
 from verifai.domain.statement import EngineName, Visibility
 from verifai.onnx_graph.facts import facts_path, read_facts
@@ -84,6 +89,26 @@ def test_a_column_cannot_be_hidden_alone_and_the_hint_says_what_can(work: Path, 
     document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv", *options)[1]
     assert document["error"]["code"] == "unknown-tensor"
     assert "--private features" in document["error"]["hint"]
+
+
+def test_a_hint_that_only_export_can_follow_names_the_command(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = skops_io.load("wine model.skops", trusted=[])
+    (work / "wine model.pkl").write_bytes(pickle.dumps(model))
+    error = ran(capsys, "quickstart", "wine model.pkl", "wine data.csv", "--target", "target")[1]["error"]
+    assert error["code"] == "pickle-refused"
+    (command,) = re.findall(r"`([^`]+)`", error["hint"])
+    assert command == "verifai export 'wine model.pkl' -o 'wine model.canonical.onnx' --trust-pickle"
+    assert cli.run([*shlex.split(command)[1:], "-q"]) == 0
+    assert (work / "wine model.canonical.onnx").is_file()
+
+
+def test_every_option_that_only_export_has_is_known_to_quickstart() -> None:
+    def options(verb: str) -> set[str]:
+        group = typer.main.get_command(app)
+        command = group.get_command(group.make_context("verifai", [], resilient_parsing=True), verb)  # type: ignore[attr-defined]
+        return {name.removeprefix("--") for one in command.params for name in one.opts if name.startswith("--")}
+
+    assert options("export") - options("quickstart") - {"force"} == set(_OF_EXPORT)
 
 
 def test_a_cell_that_is_no_number_is_named(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,3 +48,19 @@ def test_no_number_is_far(reference: tuple[float, float], pinned: Fidelity) -> N
 def test_a_number_may_be_near(pinned: Fidelity) -> None:
     one = OutputComparison("y", (2,), (1.0, 1.0), (1.0, 1.0), task=pinned.task, figures=pinned.output("y"))
     assert judge_distance(one, pinned, "run on the given input")[0].outcome is Outcome.HOLDS
+
+
+def test_a_score_is_not_near_because_it_is_small_beside_a_box() -> None:
+    """Spreads by place: 300 cells of a box move by 100 pixels, 300 scores by a tenth."""
+    figures = (OutputFigures("y", (100.0, 0.1), 0.0, 320.0, stride=300),)
+    pinned = replace(OLD, max_abs_error=0.5, task=Task.REGRESSION, spread_error=0.01, outputs=figures)
+    proven = (160.0,) * 300 + (0.05,) * 300
+
+    def judged(at: int, off: float) -> Outcome:
+        wanted = tuple(value + off if place == at else value for place, value in enumerate(proven))
+        one = OutputComparison("y", (1, 2, 300), proven, wanted, task=pinned.task, figures=figures[0])
+        return judge_distance(one, pinned, "run on the given input")[0].outcome
+
+    assert judged(0, 0.5) is Outcome.HOLDS
+    assert judged(599, 0.5) is Outcome.POLICY_NOT_MET, "a score of 0.55 is another answer than 0.05"
+    assert judged(599, 0.0005) is Outcome.HOLDS

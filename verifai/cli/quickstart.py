@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +13,19 @@ from verifai.cli.arguments import EngineOption, sizes_of_dims
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, fidelity_json, fidelity_lines, seconds_text, value_lines
 from verifai.domain.fidelity import Task
+from verifai.domain.shell import shell
 from verifai.domain.shown import statement_document
+from verifai.errors import VerifaiError
 from verifai.execution.outputs import Kind
 from verifai.stages.quickstart import QuickstartRequest, QuickstartResult, quickstart
 from verifai.stages.verify import describe
 
 _EXAMPLE = "verifai quickstart fixtures/digits-mlp/model.onnx fixtures/digits-mlp/heldout.npz --private pixels -o first"
+
+_OF_EXPORT = ("trust-pickle", "trust-type", "shape", "select", "positions", "prompt", "inputs", "parity-limit")
+"""Options that only ``export`` has, and that its hints name."""
+_OPTION = re.compile("`[^`]*`|(?<![\\w-])--(?:" + "|".join(_OF_EXPORT) + r")(?![\w-])")
+"""One of them in a sentence; or a command between backticks, which says itself whose option it is."""
 
 
 def register(app: typer.Typer) -> None:
@@ -66,9 +74,24 @@ def register(app: typer.Typer) -> None:
             engine=engine,
             task=task,
         )
-        with current().progress() as progress:
-            made = quickstart(request, progress)
+        try:
+            with current().progress() as progress:
+                made = quickstart(request, progress)
+        except VerifaiError as problem:
+            problem.hint = _followable(problem.hint, request)
+            raise
         return Result(_document(made), _lines(made, request.output), made.verified.findings, verdict="accepted")
+
+
+def _followable(hint: str, request: QuickstartRequest) -> str:
+    """``hint``, with the command that has the option that it names."""
+    named = [found for found in _OPTION.findall(hint) if not found.startswith("`")]
+    if not named:
+        return hint
+    option = " --trust-pickle" if "--trust-pickle" in named else ""
+    model = f"{Path(request.source.replace(':', '-')).stem}.canonical.onnx"
+    of_export = f"{named[0]} is an option of `verifai export {shell(request.source)} -o {shell(model)}{option}`"
+    return f"{hint} {of_export}; give what that writes to quickstart."
 
 
 def _lines(made: QuickstartResult, output: Path) -> Sequence[str]:

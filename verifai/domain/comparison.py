@@ -99,7 +99,7 @@ class OutputComparison:
     def _usable(self) -> OutputFigures | None:
         """The pinned figures, if they are of an output with so many cells."""
         figures = self.figures
-        return figures if figures is not None and len(figures.spread) in (1, len(self.proven)) else None
+        return figures if figures is not None and figures.suits(len(self.proven)) else None
 
     @property
     def _width(self) -> int:

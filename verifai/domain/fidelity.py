@@ -7,7 +7,7 @@ per output cell. An error of 0.01 spreads is small for a price in cents and for 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -30,6 +30,7 @@ class Task(StrEnum):
 
 MAX_SPREADS = 256
 """An output with more cells has one spread for all of them: a lock is read by people."""
+MAX_STRIDE = 1 << 30
 MAX_OUTPUTS = 256
 MIN_SPREAD = 1e-300
 FEW_SAMPLES = 100
@@ -40,7 +41,9 @@ class OutputFigures:
     """The float model's values of one real output on the calibration data, to six digits.
 
     Attributes:
-        spread: of each cell, row-major, in the output's units, greater than 0; or one for all of them, their root mean square.
+        spread: of each cell, row-major, in the output's units, greater than 0; or one for all of them; or, of an output with
+            more cells than :data:`MAX_SPREADS` whose places along one axis have unlike units, one per place of that axis.
+        stride: how many cells lie between two places of that axis, row-major; 1 in the first two cases, and for the last axis.
         low, high: the least and the largest value of any cell.
         threshold: where each cell is a decision of its own, a cell at or above it says yes; ``None`` where none is.
     """
@@ -50,15 +53,24 @@ class OutputFigures:
     low: float
     high: float
     threshold: float | None = None
+    stride: int = 1
 
     def spread_of(self, cell: int) -> float:
         """Spread of the cell at this place, row-major."""
-        return self.spread[cell if len(self.spread) > 1 else 0]
+        return self.spread[cell // self.stride % len(self.spread)]
+
+    def suits(self, cells: int) -> bool:
+        """Whether they are of an output of so many cells."""
+        if self.stride == 1 and len(self.spread) in (1, cells):
+            return True
+        return len(self.spread) > 1 and cells > MAX_SPREADS and cells % (self.stride * len(self.spread)) == 0
 
     def to_document(self) -> dict[str, Any]:
         """As TOML values."""
         document: dict[str, Any] = {"name": self.name, "spread": list(self.spread), "low": self.low, "high": self.high}
-        return document if self.threshold is None else {**document, "threshold": self.threshold}
+        if self.threshold is not None:
+            document["threshold"] = self.threshold
+        return document if self.stride == 1 else {**document, "stride": self.stride}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +232,11 @@ def _output(record: Record) -> OutputFigures:
         low=record.number("low", low=-1e300, high=1e300),
         high=record.number("high", low=-1e300, high=1e300),
         threshold=record.number("threshold", None, low=0.0, high=0.5),
+        stride=record.integer("stride", 1, low=2, high=MAX_STRIDE),
     )
     record.done()
+    if figures.stride > 1 and len(figures.spread) < 2:
+        raise record.refuse("one spread alone has no places", "stride")
     if not figures.spread or figures.low > figures.high:
         raise record.refuse("an output has a spread, and low is at most high", "spread")
     return figures
@@ -242,6 +257,11 @@ class FidelityFloor:
     max_abs_error: float | None = None
     spread_error: float | None = None
     perplexity_ratio: float | None = None
+
+    def misses_decisions_alone(self, fidelity: Fidelity) -> bool:
+        """Whether decisions among real numbers miss the floor's agreement, and nothing else of it is missed."""
+        measured = fidelity.judged_error is not None and bool(self.missed(fidelity))
+        return measured and not replace(self, top1_agreement=None).missed(fidelity)
 
     def missed(self, fidelity: Fidelity) -> tuple[str, ...]:
         """What is below the floor, a sentence each; none when it is met. What was not measured meets nothing."""

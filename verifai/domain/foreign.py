@@ -31,7 +31,14 @@ _UNPACK = "Unpack it first, and name the file that was in it."
 _PICKLE = "Loading a pickle runs whatever code it holds. Save models with skops or torch.export, and arrays with numpy.savez."
 _IMAGE = "Convert it to PNG, which loses nothing."
 _MODEL = "Export the model that it belongs to: `verifai export MODEL -o model.onnx`."
+_ITSELF = "Make one of it: `verifai export FILE -o model.onnx`."
 _TABLE = "Save it as CSV with a header, or as Parquet."
+
+_CATBOOST, _LIGHTGBM, _XGBOOST = (
+    Foreign(f"a model of {library}", _ITSELF) for library in ("CatBoost (.cbm)", "LightGBM", "XGBoost")
+)
+MODELS = frozenset({_CATBOOST, _LIGHTGBM, _XGBOOST})
+"""Models that only their exporter tells from what they are not."""
 
 CSV = Foreign("a table of text (CSV)", "A table can only be an input of a model.")
 ONNX = Foreign("an ONNX model", "Name it where a model is asked for.")
@@ -65,7 +72,12 @@ _MAGICS: tuple[tuple[bytes, Foreign], ...] = (
     (b"8BPS", Foreign("a Photoshop image", _IMAGE)),
     (b"%PDF-", Foreign("a PDF document", "Save what is in it as CSV, or as an image.")),
     (b"\x89HDF\r\n\x1a\n", Foreign("an HDF5 file", "Export a model in it to ONNX, or save arrays in it with numpy.savez.")),
-    (b"GGUF", Foreign("a GGUF file: weights without a graph", _MODEL)),
+    (b"GGUF", Foreign("a GGUF file: weights without a graph", _ITSELF)),
+    (b"CBM1", _CATBOOST),
+    (b"tree\nversion=v", _LIGHTGBM),
+    (b"tree\r\nversion=v", _LIGHTGBM),
+    (b'{"learner":', _XGBOOST),
+    (b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner", _XGBOOST),
     (b"PAR1", Foreign("a Parquet table", "A table can only be an input of a model.")),
     (b"ARROW1", Foreign("an Arrow (Feather) table", _TABLE)),
     (b"FEA1", Foreign("a Feather table", _TABLE)),
@@ -91,9 +103,9 @@ _ZIPS: tuple[tuple[bytes, Foreign], ...] = (
     (b"xl/workbook.xml", Foreign("an Excel workbook", _TABLE)),
     (b"word/document.xml", Foreign("a Word document", "Name another file.")),
     (b"META-INF/MANIFEST.MF", Foreign("a Java archive", "Name another file.")),
-    (b"archive_format", Foreign("a PyTorch program (.pt2)", _MODEL)),
+    (b"archive_format", Foreign("a PyTorch program (.pt2)", _ITSELF)),
     (b"data.pkl", Foreign("a PyTorch file (a zip archive with a pickle)", f"{_PICKLE} For PyTorch: torch.export.save.")),
-    (b"schema.json", Foreign("a skops file", _MODEL)),
+    (b"schema.json", Foreign("a skops file", _ITSELF)),
     (b"model.weights.h5", Foreign("a Keras model", "Export it to ONNX with its own tools first.")),
     (b".npy", Foreign("a NumPy archive (.npz)", "Arrays are inputs: name the model or document here.")),
 )

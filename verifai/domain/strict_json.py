@@ -6,6 +6,7 @@ A permissive parser lets two readers of one document see two different statement
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 from verifai.domain.foreign import other_than
@@ -43,21 +44,15 @@ def _finite(text: str) -> float:
     return value
 
 
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, or what begins as one and has no end. It matches at every quote and never goes back, so its cost is linear."""
+
+
 def _depth(text: str) -> int:
     # The C parser recurses per level; measuring first keeps the stack out of the sender's hands.
     depth = deepest = 0
-    in_string = escaped = False
-    for char in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                in_string = False
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
+    for char in _STRING.sub("", text):
+        if char in "[{":
             depth += 1
             deepest = max(deepest, depth)
         elif char in "]}":

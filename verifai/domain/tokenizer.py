@@ -380,15 +380,16 @@ def byte_letters() -> dict[str, int]:
     return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(rest)}
 
 
-_BYTES = byte_letters()
+# Letters that stand for no byte go where Latin-1 does not reach.
+_LETTERS = str.maketrans({chr(code): "\uffff" for code in range(256)} | {x: chr(byte) for x, byte in byte_letters().items()})
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def _plain(text: str, joining: Joining, where: str) -> bytes:
     if joining is Joining.BYTES:
         try:
-            return bytes(_BYTES[letter] for letter in text)
-        except KeyError:
+            return text.translate(_LETTERS).encode("latin-1")
+        except UnicodeEncodeError:
             raise _refused(f"the token {text[:40]!r} is not written in letters for bytes", where) from None
     if joining is Joining.SPACES:
         byte = _BYTE.fullmatch(text)  # int() would take signs, spaces and digits of other scripts for a byte as well

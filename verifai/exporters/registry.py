@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verifai.domain.foreign import PICKLES, recognise
+from verifai.domain.foreign import MODELS, PICKLES, recognise
 from verifai.errors import UsageError
 from verifai.exporters.boosters.exporter import BoosterExporter
 from verifai.exporters.factory import call_factory, is_factory
@@ -57,7 +57,7 @@ def _refuse_foreign(source: Source) -> None:
     found = recognise(head)
     if suffix == ".gguf" and head.startswith(b"GGUF"):
         return
-    if found is None or head.startswith(b"PK") or (found in PICKLES and suffix in _PICKLED):
+    if found is None or found in MODELS or head.startswith(b"PK") or (found in PICKLES and suffix in _PICKLED):
         return
     raise UsageError("source-failed", f"not a model but {found.what}", where=source.text, hint=found.advice)
 

@@ -43,11 +43,13 @@ class TaskGuess:
 def guess_task(model: OnnxModel) -> TaskGuess:
     """Judge each output in turn; the first that says what it means decides, else the first output."""
     makers = {name: node for node in model.proto.graph.node for name in node.output if name}
-    guesses = [_of_output(spec, makers) for spec in model.outputs]
+    given = {spec.shape: spec.name for spec in reversed(model.inputs) if spec.dtype.startswith("float")}
+    guesses = [_of_output(spec, makers, given.get(spec.shape)) for spec in model.outputs]
     return next((guess for guess in guesses if guess.sure), guesses[0])
 
 
-def _of_output(spec: TensorSpec, makers: dict[str, NodeProto]) -> TaskGuess:
+def _of_output(spec: TensorSpec, makers: dict[str, NodeProto], alike: str | None) -> TaskGuess:
+    """``alike``: the name of a float input of the same shape."""
     name, cells = printable(spec.name, 40), _cells(spec)
     last = _last_node(spec.name, makers)
     words = set(re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", spec.name).lower()))
@@ -69,6 +71,9 @@ def _of_output(spec: TensorSpec, makers: dict[str, NodeProto]) -> TaskGuess:
         return TaskGuess(Task.REGRESSION, f"the output {name!r} is one number", sure=False)
     if len(spec.shape) > 2:
         return TaskGuess(Task.REGRESSION, f"the output {name!r} has {len(spec.shape)} axes", sure=False)
+    if alike is not None:  # an autoencoder, a filter, a forecast
+        like = printable(alike, 40)
+        return TaskGuess(Task.REGRESSION, f"the output {name!r} is {cells} numbers, as the input {like!r} is", sure=False)
     return TaskGuess(Task.CLASSIFICATION, f"the output {name!r} is {cells} numbers", sure=False)
 
 

@@ -23,11 +23,16 @@ def test_a_lock_without_the_newer_figures_keeps_its_document() -> None:
 
 
 def test_what_is_written_is_read_back() -> None:
-    figures = (OutputFigures("y", (1.5, 2.0), -1.0, 2.0, 0.5), OutputFigures("z", (1e-9,), 0.0, 0.0))
+    figures = (
+        OutputFigures("y", (1.5, 2.0), -1.0, 2.0, 0.5),
+        OutputFigures("z", (1e-9,), 0.0, 0.0),
+        OutputFigures("w", (1.0, 3.0), -1.0, 2.0, stride=5),
+    )
     fidelity = Fidelity(4, 3, 0.5, 0.1, 3, 0.01, 0.99, 1, Task.MULTI_LABEL, figures)
     assert parse(fidelity.to_document()) == fidelity
     assert fidelity.output("z") is figures[1] and fidelity.output("none") is None
     assert [figures[0].spread_of(1), figures[1].spread_of(7)] == [2.0, 1e-9]
+    assert [figures[2].spread_of(at) for at in (0, 4, 5, 9, 10)] == [1.0, 1.0, 3.0, 3.0, 1.0]
 
 
 def test_figures_of_texts_are_read_back() -> None:
@@ -54,6 +59,9 @@ TEXTS = {"positions": 9, "matches": 8, "perplexity": 2.0, "circuit_perplexity": 
         {"task": "guessing"},
         {"task": "regression", "outputs": [OUTPUT, OUTPUT]},
         {"task": "regression", "outputs": [{**OUTPUT, "spread": []}]},
+        {"task": "regression", "outputs": [{**OUTPUT, "stride": 4}]},
+        {"task": "regression", "outputs": [{**OUTPUT, "spread": [1.0, 2.0], "stride": 1}]},
+        {"task": "regression", "outputs": [{**OUTPUT, "spread": [1.0, 2.0], "stride": 0}]},
         {"task": "regression", "outputs": [{**OUTPUT, "spread": [0.0]}]},
         {"task": "regression", "outputs": [{**OUTPUT, "spread": [-1.0]}]},
         {"task": "regression", "outputs": [{**OUTPUT, "spread": [float("nan")]}]},

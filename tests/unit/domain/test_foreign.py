@@ -77,6 +77,12 @@ KNOWN = {
     "UTF-16": "a,b\n1,2\n".encode("utf-16"),
     "CSV": b"a;b\n1;2\n3;4\n",
     "ONNX": (ROOT / "fixtures/digits-mlp/model.onnx").read_bytes(),
+    "CatBoost": b"CBM1X!\0\0\x14\0\0\0",
+    "LightGBM": b"tree\nversion=v4\nnum_class=1\n",
+    "XGBoost": b'{"learner":{"attributes":{}}}',
+    "a skops file": zipped("schema.json", "1.npy"),
+    ".pt2": zipped("m/archive_format"),
+    "GGUF": b"GGUF\3\0\0\0",
     "NumPy archive": (ROOT / "fixtures/digits-mlp/calibration.npz").read_bytes(),
 }
 
@@ -148,6 +154,24 @@ def test_every_parser_says_what_the_file_is(parser: str, word: str, tmp_path: Pa
     assert found.what in caught.value.message
     assert caught.value.hint == found.advice
     assert caught.value.status in (1, 2)
+
+
+@pytest.mark.parametrize("word", ["CatBoost", "LightGBM", "XGBoost", "a skops file", ".pt2", "GGUF"])
+def test_a_model_that_can_be_exported_is_not_said_to_belong_to_another(word: str, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(KNOWN[word])
+    with pytest.raises(VerifaiError) as caught:
+        load_path(tmp_path / "model")
+    assert word in caught.value.message
+    assert "`verifai export FILE -o model.onnx`" in caught.value.hint
+
+
+@pytest.mark.parametrize(("word", "suffix"), [("CatBoost", ".cbm"), ("LightGBM", ".txt"), ("XGBoost", ".json")])
+def test_an_exporter_reads_the_files_of_its_own_library(word: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(KNOWN[word])
+    with pytest.raises(VerifaiError) as caught:
+        export_source(Source(str(path), {}))
+    assert not caught.value.message.startswith("not a model but")
 
 
 def test_swapped_files_are_named(tmp_path: Path) -> None:

@@ -74,3 +74,34 @@ def test_arbitrary_bytes_never_escape_as_another_error(data: bytes) -> None:
         strict_json.loads(data, where="x")
     except EvidenceRejected:
         return
+
+
+def _depth_by_letters(text: str) -> int:
+    """The definition, a letter at a time."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for char in text:
+        if in_string:
+            escaped, in_string = not escaped and char == "\\", escaped or char != '"'
+        elif char == '"':
+            in_string = True
+        elif char in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in "]}":
+            depth -= 1
+    return deepest
+
+
+@given(st.text(alphabet='"\\[]{}a\n', max_size=40))
+def test_the_depth_is_measured_before_the_parser_sees_anything(text: str) -> None:
+    assert strict_json._depth(text) == _depth_by_letters(text)
+
+
+LONG = {"open": '"' + '\\"' * 400_000 + "\\", "empty": '"' * 800_000, "escaped": '"\\' * 400_000}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG.keys())
+def test_measuring_takes_time_in_proportion(text: str) -> None:
+    # A search that began again at each quote would take hours.
+    assert strict_json._depth(text) == 0

@@ -150,7 +150,8 @@ def test_a_threshold_is_pinned_where_cells_decide(task: Task, values: list[list[
 def test_large_outputs_get_one_spread_and_integers_none() -> None:
     values = np.random.default_rng(3).normal(0, 2, (50, 300))
     (figures,) = measure(Task.REGRESSION, values).compare({"y": values}).outputs
-    assert figures.spread == pytest.approx((float(np.sqrt((values.std(axis=0) ** 2).mean())),), rel=1e-5)
+    squares = values.std(axis=0) ** 2
+    assert figures.spread == pytest.approx((float(np.sqrt((squares**2).sum() / squares.sum())),), rel=1e-5)
     labels = np.array([[1], [2]])
     assert measure(Task.CLASSIFICATION, labels, "int64").compare({"y": labels}).outputs == ()
 
@@ -233,7 +234,7 @@ def test_the_probability_of_a_rare_class_is_judged_beside_the_others() -> None:
     values = np.column_stack([common, 1 - common - rare, rare])
     off = np.column_stack([np.zeros((400, 2)), np.full(400, 5e-5)])  # a third of the column's own spread
     found = measure(Task.CLASSIFICATION, values).compare({"y": values + off})
-    assert found.column_error == pytest.approx(5e-5 / (0.1 * np.sqrt(np.mean(values.std(axis=0) ** 2))), rel=1e-3)
+    assert found.column_error == pytest.approx(5e-5 / (0.1 * values[:, :2].std(axis=0).mean()), rel=1e-3)
     assert not DEFAULT_FLOORS[Task.CLASSIFICATION].missed(found)
     assert DEFAULT_FLOORS[Task.CLASSIFICATION].missed(measure(Task.CLASSIFICATION, values).compare({"y": values + 40 * off}))
 
@@ -251,3 +252,48 @@ def test_more_columns_than_a_lock_has_room_for_have_the_one_spread_that_it_pins(
     (pinned,) = one.compare({"y": values}).outputs[0].spread
     assert one.spread("y") == pytest.approx(np.full(300, pinned), rel=1e-5)
     assert one.compare({"y": values + 0.07}).column_error == pytest.approx(0.07 / pinned, rel=1e-3)
+
+
+@pytest.mark.parametrize("classes", [10, 200, 5000])
+def test_classes_that_never_occur_do_not_make_the_floor_harder(classes: int) -> None:
+    """Ten letters that occur, and so many that do not: an error of a twentieth of a letter's spread is the same in all."""
+    likely = np.random.default_rng(0).dirichlet(np.ones(10), 80)
+    values = np.concatenate([likely, np.zeros((80, classes - 10))], axis=1)[:, None]
+    off = np.zeros(classes)
+    off[:10] = 0.05 * likely.std(axis=0)
+    found = measure(Task.CLASSIFICATION, values).compare({"y": values + off})
+    assert found.column_error == pytest.approx(0.05, rel=0.2)
+
+
+def detected(generator: np.random.Generator, samples: int = 12, places: int = 400) -> np.ndarray:
+    """Like a detector's: four places of a box in pixels, and two scores, each for many anchors."""
+    boxes = generator.uniform(0, 320, (samples, 1, 4, places))
+    scores = generator.beta(0.2, 8, (samples, 1, 2, places))
+    return np.concatenate([boxes, scores], axis=2)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_wrong_scores_do_not_hide_behind_boxes(last: bool) -> None:
+    """In a box's unit, scores that are all zero are a ten-thousandth wrong."""
+    values = detected(np.random.default_rng(0))
+    lost = values.copy()
+    lost[:, :, 4:] = 0.0
+    if last:
+        values, lost = values.swapaxes(2, 3), lost.swapaxes(2, 3)
+    reference = measure(Task.REGRESSION, values)
+    found = reference.compare({"y": lost})
+    assert found.column_error is not None and found.column_error > 1
+    assert DEFAULT_FLOORS[Task.REGRESSION].missed(found)
+    (figures,) = found.outputs
+    assert len(figures.spread) == 6 and figures.stride == (1 if last else 400)
+    cells = reference.spread("y")
+    assert [figures.spread_of(at) for at in range(cells.size)] == pytest.approx(cells.tolist(), rel=1e-5)
+    assert figures.suits(cells.size) and not figures.suits(cells.size + 1) and not figures.suits(6 + 6 * figures.stride)
+    near = measure(Task.REGRESSION, values).compare({"y": values + 0.001 * cells.reshape(values.shape[1:])})
+    assert not DEFAULT_FLOORS[Task.REGRESSION].missed(near)
+
+
+def test_scores_beside_boxes_that_fill_one_range_share_its_unit() -> None:
+    values = detected(np.random.default_rng(0)) / np.array([320, 320, 320, 320, 1, 1])[:, None]
+    (figures,) = measure(Task.REGRESSION, values).compare({"y": values}).outputs
+    assert len(figures.spread) == 1 and figures.stride == 1

@@ -35,6 +35,9 @@ CASES: dict[str, tuple[Any, Task, bool]] = {
     "an output called embedding": (lambda: dense(8, output="sentence_embedding"), Task.REGRESSION, True),
     "one number": (lambda: dense(1), Task.REGRESSION, False),
     "several numbers": (lambda: dense(3), Task.CLASSIFICATION, False),
+    "as many numbers as the input has": (lambda: dense(4), Task.REGRESSION, False),
+    "as many classes as the input has columns": (lambda: dense(4, node("Softmax", ["z"], axis=-1)), Task.CLASSIFICATION, True),
+    "as many logits as the input has columns": (lambda: dense(4, output="logits"), Task.CLASSIFICATION, True),
 }
 
 

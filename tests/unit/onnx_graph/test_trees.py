@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.canonicalise import canonicalise
+from verifai.onnx_graph.passes import trees
 from verifai.onnx_graph.passes.trees import below
 from verifai.onnx_graph.reference import Reference
 from verifai.onnx_graph.runtime import open_session
@@ -205,6 +206,50 @@ def test_the_newer_operator_with_sets() -> None:
     for (first, second), expected in cases.items():
         feed = {"x": np.array([[first, second, 0, 0]], np.float32)}
         assert Reference(made).run(feed)["y"].item() == expected
+
+
+def of_sets(values: list[float], *, sets: int, seed: int = 0) -> tuple[onnx.ModelProto, list[tuple[int, frozenset[float]]]]:
+    """One tree of ``sets`` questions in a row, each whether a cell is one of about half of the values: leaf k is the first
+    question that is met, the last leaf none. With the columns and sets."""
+    random = np.random.default_rng(seed)
+    asked = [
+        (int(random.integers(FEATURES)), frozenset(float(v) for v in values if random.random() < 0.5)) for _ in range(sets)
+    ]
+    members = [one for _, chosen in asked for one in (*sorted(chosen), np.nan)]
+    tensor = lambda array, kind=np.float32: numpy_helper.from_array(np.array(array, kind))  # noqa: E731
+    attributes = {
+        "nodes_splits": tensor([0.0] * sets), "nodes_featureids": [column for column, _ in asked],
+        "nodes_modes": tensor([6] * sets, np.uint8), "nodes_truenodeids": list(range(sets)), "nodes_trueleafs": [1] * sets,
+        "nodes_falsenodeids": [*range(1, sets), sets], "nodes_falseleafs": [*([0] * (sets - 1)), 1],
+        "tree_roots": [0], "leaf_targetids": [0] * (sets + 1), "leaf_weights": tensor(np.arange(sets + 1) + 1.0),
+        "membership_values": tensor(members), "aggregate_function": 1, "n_targets": 1, "post_transform": 0,
+    }  # fmt: skip
+    return source("TreeEnsemble", attributes, [("y", 1)], version=5), asked
+
+
+def test_paths_through_sets_of_hundreds_of_categories_are_exact() -> None:
+    """Far more ends on a path than comparisons fit a chunk, cells beside each category among them."""
+    values = [float(one) for one in range(0, 900, 3)]
+    model, asked = of_sets(values, sets=12)
+    made = canonicalise(model.SerializeToString(), where="m").model
+    reference, random = Reference(made), np.random.default_rng(1)
+    assert len({(column, one) for column, chosen in asked for one in chosen}) > 256
+    for _ in range(200):
+        row = random.choice(values, FEATURES).astype(np.float32)
+        beside = np.nextafter(row, np.float32(random.choice([-np.inf, np.inf])))
+        row = np.where(random.random(FEATURES) < 0.3, beside, row).astype(np.float32)
+        met = [at for at, (column, chosen) in enumerate(asked) if float(row[column]) in chosen]
+        assert reference.run({"x": row[None]})["y"].item() == (met[0] if met else len(asked)) + 1
+
+
+@pytest.mark.parametrize("bound, most", [("MAX_MEMBERS", 500), ("MAX_CELLS", 5_000)])
+def test_sets_beyond_a_bound_are_refused(bound: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = of_sets([float(one) for one in range(100)], sets=20)
+    canonicalise(model.SerializeToString(), where="m")
+    monkeypatch.setattr(trees, bound, most)
+    with pytest.raises(UnsupportedModel, match="categories") as refused:
+        canonicalise(model.SerializeToString(), where="m")
+    assert refused.value.code == "model-size-bomb"
 
 
 def test_rows_that_onnxruntime_would_take_for_others_are_refused() -> None:

@@ -15,7 +15,7 @@ CODES: dict[str, Code] = {
     "stale-build": Code(
         (2,),
         "The build files are missing, changed, or not those that the lock pins.",
-        "Run `verifai compile --locked CIRCUIT`.",
+        "Run `verifai compile CIRCUIT --engine ENGINE --locked`.",
     ),
     "input-out-of-range": Code(
         (2,),

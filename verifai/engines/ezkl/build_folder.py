@@ -13,6 +13,8 @@ from pathlib import Path
 from verifai.domain import strict_json
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
+from verifai.domain.shell import rebuild_hint
+from verifai.domain.statement import EngineName
 from verifai.engines.ezkl.build import CIRCUIT_FILE, PK_FILE, SETTINGS_FILE, VK_FILE
 from verifai.engines.ezkl.lock_section import LockSection
 from verifai.engines.ezkl.srs.file import Srs, read_srs
@@ -23,7 +25,7 @@ SRS_FILE = "params.srs"
 INDEX_FILE = "build.json"
 _SCHEMA = "verifai/ezkl-build/v1"
 _CODE = "stale-build"
-_HINT = "Run: `verifai compile --locked CIRCUIT`"
+_FILES = (SETTINGS_FILE, VK_FILE, PK_FILE, CIRCUIT_FILE, SRS_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,17 @@ class BuildFolder:
         """Where a file of the build lies."""
         return self.root / name
 
+    @property
+    def _hint(self) -> str:
+        return rebuild_hint(self.root.parent.parent, EngineName.EZKL)
+
     def forget(self) -> None:
         """Mark the build as unfinished; before any of its files changes."""
         self.path(INDEX_FILE).unlink(missing_ok=True)
 
     def seal(self) -> None:
         """Record the digests; the last step of compile."""
-        digests = {name: file_sha256(self.path(name)) for name in (SETTINGS_FILE, VK_FILE, PK_FILE, CIRCUIT_FILE, SRS_FILE)}
+        digests = {name: file_sha256(self.path(name)) for name in _FILES}
         document = {"schema": _SCHEMA, "sha256": digests}
         write_atomic(self.path(INDEX_FILE), json.dumps(document, sort_keys=True, indent=1).encode() + b"\n", mode=0o600)
 
@@ -57,35 +63,40 @@ class BuildFolder:
         """
         index = self.path(INDEX_FILE)
         if not index.is_file():
-            raise UsageError("stale-build", "this circuit was not built here", where=str(self.root), hint=_HINT)
-        data = read_limited(index, limit=65536)
-        record = Record(
-            strict_json.loads(data, where=INDEX_FILE, error=UsageError, code=_CODE), INDEX_FILE, error=UsageError, code=_CODE
-        )
-        record.text("schema", pattern=_SCHEMA)
-        recorded = record.table("sha256")
+            raise UsageError("stale-build", "this circuit was not built here", where=str(self.root), hint=self._hint)
+        try:
+            record = Record(
+                strict_json.loads(read_limited(index, limit=65536), where=INDEX_FILE, error=UsageError, code=_CODE),
+                INDEX_FILE,
+                error=UsageError,
+                code=_CODE,
+            )
+            record.text("schema", pattern=_SCHEMA)
+            recorded = record.table("sha256")
+            digests = {name: recorded.sha256(name) for name in _FILES}
+            recorded.done()
+            record.done()
+        except UsageError as problem:
+            raise UsageError(_CODE, problem.message, where=problem.where, hint=self._hint) from None
         pinned = {
             SETTINGS_FILE: section.settings_sha256,
             VK_FILE: section.vk_sha256,
             SRS_FILE: section.srs.working_sha256,
         }
-        for name in (SETTINGS_FILE, VK_FILE, PK_FILE, CIRCUIT_FILE, SRS_FILE):
-            expected = recorded.sha256(name)
+        for name, expected in digests.items():
             path = self.path(name)
             if not path.is_file():
-                raise UsageError(_CODE, "a file of the build is missing", where=str(path), hint=_HINT)
+                raise UsageError(_CODE, "a file of the build is missing", where=str(path), hint=self._hint)
             if name in pinned and pinned[name] != expected:
-                raise UsageError(_CODE, "the build is not the one that the lock pins", where=str(path), hint=_HINT)
+                raise UsageError(_CODE, "the build is not the one that the lock pins", where=str(path), hint=self._hint)
             if file_sha256(path) != expected:
-                raise UsageError(_CODE, "the file changed since compile", where=str(path), hint=_HINT)
-        recorded.done()
-        record.done()
+                raise UsageError(_CODE, "the file changed since compile", where=str(path), hint=self._hint)
         try:
             srs = read_srs(self.path(SRS_FILE))
         except EvidenceRejected as problem:
-            raise UsageError(_CODE, problem.message, where=problem.where, hint=_HINT) from None
+            raise UsageError(_CODE, problem.message, where=problem.where, hint=self._hint) from None
         if srs.verifier != section.srs.verifier or srs.logrows < section.parameters.logrows:
-            raise UsageError(_CODE, "the SRS is not the one that the lock pins", where=str(srs.path), hint=_HINT)
+            raise UsageError(_CODE, "the SRS is not the one that the lock pins", where=str(srs.path), hint=self._hint)
         return srs
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from verifai.domain.shell import rebuild_hint
+from verifai.domain.statement import EngineName
 from verifai.engines.sumcheck.circuit.codec import MAX_BYTES, circuit_digest, decode, encode
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.circuit.weights import weights_bytes
@@ -34,7 +36,7 @@ def read_build(folder: Path, section: LockSection) -> tuple[bytes, Circuit, byte
     try:
         return data, circuit, read_limited(folder / WEIGHTS_FILE, limit=weights_bytes(circuit))
     except UsageError as problem:
-        raise stale(problem.message, problem.where or folder) from None
+        raise stale(problem.message, folder, problem.where) from None
 
 
 def read_circuit(folder: Path, section: LockSection) -> tuple[bytes, Circuit]:
@@ -42,15 +44,15 @@ def read_circuit(folder: Path, section: LockSection) -> tuple[bytes, Circuit]:
     try:
         data = read_limited(folder / CIRCUIT_FILE, limit=MAX_BYTES)
         if circuit_digest(data) != section.circuit_sha256:
-            raise stale("the built circuit is not the pinned one", folder / CIRCUIT_FILE)
+            raise stale("the built circuit is not the pinned one", folder, str(folder / CIRCUIT_FILE))
         return data, decode(data)
     except EvidenceRejected as problem:
         raise stale(problem.message, folder) from None
     except UsageError as problem:
-        raise stale(problem.message, problem.where or folder) from None
+        raise stale(problem.message, folder, problem.where) from None
 
 
-def stale(message: str, where: Path | str) -> UsageError:
-    return UsageError(
-        "stale-build", message, where=str(where), hint="Run: `verifai compile --locked CIRCUIT`, to rebuild what the lock pins."
-    )
+def stale(message: str, build: Path, where: str = "") -> UsageError:
+    """The error for a build folder that is not what the lock pins."""
+    hint = rebuild_hint(build.parent.parent, EngineName.SUMCHECK)
+    return UsageError("stale-build", message, where=where or str(build), hint=hint)

@@ -79,11 +79,11 @@ def build_circuit(
         suite=suite,
         opening_budget=budget,
     )
-    lowered = _hidden(lowering, model) if budget else lowering()
+    lowered = lower_hidden(lowering, model) if budget else lowering()
     return _complete(_of_many(lowered, model, batch, counts=counts), suite, budget)
 
 
-def _hidden(lowering: Callable[..., Lowered], model: OnnxModel) -> Lowered:
+def lower_hidden(lowering: Callable[..., Lowered], model: OnnxModel) -> Lowered:
     """With hidden weights: as they are registered by parts, so that circuits keep their bytes; else by their bounds alone."""
     from verifai.engines.sumcheck.planning.plan_relation import parts_fit
 

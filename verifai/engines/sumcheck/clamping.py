@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from verifai.domain.findings import Finding, not_checked
 from verifai.domain.record import Record
+from verifai.domain.shell import rebuild_hint
+from verifai.domain.statement import EngineName
 from verifai.domain.strict_json import loads
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility, WeightVisibility
@@ -63,22 +65,22 @@ def read_ranges(folder: Path, circuit_sha256: str) -> tuple[Uncut, ...] | None:
     path = folder / RANGES_FILE
     if not path.exists():
         return None
-    data = read_limited(path, limit=1 << 26)
-    record = Record(
-        loads(data, where=str(path), error=UsageError, code="stale-build"), str(path), error=UsageError, code="stale-build"
-    )
-    if record.sha256("circuit_sha256") != circuit_sha256:
-        raise record.refuse("it belongs to another circuit; run `verifai compile --locked CIRCUIT`", "circuit_sha256")
-    runs = record.array("uncut", _run, max_length=_MAX_RUNS)
-    record.done()
+    try:
+        data, code = read_limited(path, limit=1 << 26), "stale-build"
+        record = Record(loads(data, where=str(path), error=UsageError, code=code), str(path), error=UsageError, code=code)
+        if record.sha256("circuit_sha256") != circuit_sha256:
+            raise record.refuse("it belongs to another circuit", "circuit_sha256")
+        runs = record.array("uncut", _run, max_length=_MAX_RUNS)
+        record.done()
+    except UsageError as problem:
+        hint = rebuild_hint(folder.parent.parent, EngineName.SUMCHECK)
+        raise UsageError("stale-build", problem.message, where=problem.where, hint=hint) from None
     return runs
 
 
 def _run(value: object, where: str) -> Uncut:
     if not isinstance(value, list) or len(value) != 3 or not all(type(one) is int and abs(one) <= FAR for one in value):
-        raise UsageError(
-            "stale-build", "a run is not three integers", where=where, hint="Run: `verifai compile --locked CIRCUIT`"
-        )
+        raise UsageError("stale-build", "a run is not three integers", where=where)
     return Uncut(*value)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.counting import PinnedCount
-from verifai.domain.digest import Sha256
+from verifai.domain.digest import Sha256, sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.progress import Progress
 from verifai.domain.statement import Role, Visibility, WeightVisibility
@@ -219,15 +219,20 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
     Without a lock, private weights get a new root, with a seed and a ledger of its own. With a lock, the root is computed again
     from the pinned root's seed, for the caller to compare.
     """
-    if request.spec.weights is not WeightVisibility.PRIVATE:
+    if request.spec.weights is WeightVisibility.PUBLIC:
         return Sha256(weights_identity(lowered))
     from verifai.engines.sumcheck.prover.prove import prepare
 
+    if request.spec.weights is WeightVisibility.COMMITTED:
+        key = prepare(lowered.circuit, lowered.weights)
+        _keep_tree(request, lowered, key)
+        return Sha256(key.identity)
     folder = secrets_folder(request)
     pinned = None if request.locked is None else parse_section(request.locked).weights_sha256
     seed = os.urandom(32) if pinned is None else weights_seed(folder, pinned)
     key = prepare(lowered.circuit, lowered.weights, os.cpu_count() or 1, weights_seed=seed)
     root = Sha256(key.identity)
+    _keep_tree(request, lowered, key)
     if pinned is not None:
         weights_ledger(folder, pinned)  # raises now if it is missing: the root could not be opened
         if root == pinned and registration(folder, root) is None:
@@ -240,6 +245,16 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
         f"are in {folder}: never publish them, never restore an older copy, never use a copy elsewhere."
     )
     return root
+
+
+def _keep_tree(request: CompileRequest, lowered: Lowered, key: ProvingKey) -> None:
+    """Beside circuit and weights, so that no proof encodes long weights for their tree again."""
+    from verifai.engines.sumcheck.prover.commitment import is_remade
+    from verifai.engines.sumcheck.prover.kept_tree import TREE_FILE, KeptTree
+
+    if key.committed is not None and is_remade(key.committed.plan.shape):
+        tree = KeptTree(request.build_dir / TREE_FILE, key.digest, sha256(lowered.blob), key.identity)
+        tree.write(key.committed.layers)
 
 
 def register_root(folder: Path, key: ProvingKey, progress: Progress) -> None:

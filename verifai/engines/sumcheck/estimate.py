@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,20 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Task
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import CostEstimate
-from verifai.engines.sumcheck.building import bindings, options_of, suite_of
+from verifai.engines.sumcheck.building import bindings, lower_hidden, options_of, suite_of
 from verifai.engines.sumcheck.circuit import program as ir
 from verifai.engines.sumcheck.lowering.batched import batched
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.lowering.operators import UnitScales
 from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import weight_binding
-from verifai.engines.sumcheck.planning.memory import peak_memory_bytes
+from verifai.engines.sumcheck.planning.memory import peak_memory_bytes, registration_memory_bytes
 from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan, require_verifiable
 from verifai.engines.sumcheck.planning.price import price_of
 from verifai.engines.sumcheck.planning.size import proof_bytes
 from verifai.engines.sumcheck.quantise.ranges import calibrate
 from verifai.engines.sumcheck.quantise.scales import Quantisation, QuantiserOptions, Scale, choose_scales
-from verifai.errors import UnsupportedModel, VerifaiError
+from verifai.errors import EvidenceRejected, UnsupportedModel, VerifaiError
 from verifai.onnx_graph.model import OnnxModel
 
 LEAF_SECONDS = 120e-9
@@ -47,13 +48,27 @@ def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     return CostEstimate(
         rows=cells,
         size_log2=layout.witness.log_cells,
-        memory_bytes=peak_memory_bytes(lowered.circuit, layout),
+        memory_bytes=max(peak_memory_bytes(lowered.circuit, layout), _registration_bytes(lowered.circuit)),
         key_bytes=len(lowered.blob),
         proof_bytes=proof_bytes(lowered.circuit, layout),
         setup_seconds=0.5,
         prove_seconds=FIXED_SECONDS + LEAF_SECONDS * leaves + CELL_SECONDS * cells + WEIGHT_SECONDS * weights,
         basis="committed cells and lookups of the circuit with unit scales, times costs measured warm on two cores",
     )
+
+
+def _registration_bytes(circuit: ir.Circuit) -> int:
+    """Of hidden weights: compile shows once that they keep their bounds, which may take more than any proof.
+
+    Raises:
+        UnsupportedModel: as :func:`.planning.memory.registration_memory_bytes`.
+    """
+    if not circuit.opening_budget or not circuit.weights:
+        return 0
+    try:
+        return registration_memory_bytes(circuit)
+    except EvidenceRejected:  # unit scales gave a weight bounds that real ones do not: nothing is known of it
+        return 0
 
 
 def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> Lowered:
@@ -63,7 +78,8 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
     tensors, suite = bindings(spec), suite_of(spec)
 
     def lowered(scales: Quantisation) -> Lowered:
-        return lower(
+        lowering = partial(
+            lower,
             model,
             scales,
             tensors=tensors,
@@ -75,6 +91,7 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
             unclamped=spec.task is Task.GENERATION,
             sparing=spec.task is Task.GENERATION,
         )
+        return lower_hidden(lowering, model) if budget else lowering()
 
     refused: UnsupportedModel | None = None
     for bits in (8, 10, 12):

@@ -47,7 +47,7 @@ def _generate(request: GenerateRequest) -> Generated:
     try:
         weights = decode_arrays(circuit, blob)
     except EvidenceRejected as problem:
-        raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
+        raise stale(problem.message, request.build_dir, str(request.build_dir / WEIGHTS_FILE)) from None
     request.progress.phase("generate", request.most)
     began = perf_counter()
     program = _Program(request, section, circuit, weights)

@@ -30,6 +30,7 @@ from verifai.engines.sumcheck.ports import Ports, ports_of
 from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as prover
 from verifai.engines.sumcheck.prover.jit import cache_notes
+from verifai.engines.sumcheck.prover.kept_tree import TREE_FILE, KeptTree
 from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_kernels
 from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.secrets.store import reserve_tensor, root_files, secrets_folder, usable_root, weights_seed
@@ -183,11 +184,13 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, 
     hidden = section.weights is WeightVisibility.PRIVATE
     root = _root(request, section) if hidden else None
     seed = weights_seed(secrets_folder(request), root.root) if root is not None else None
-    made_of = f"{sha256(blob)} {section.weights_sha256 if root is None else root.root}"
-    key = KEYS.get(section.circuit_sha256, made_of, partial(prover.prepare, circuit, weights, threads, weights_seed=seed))
-    del weights  # which are int64 here, and in the key in fewer bytes
-    if key.identity != (section.weights_sha256 if root is None else root.root):
-        raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
+    identity = section.weights_sha256 if root is None else root.root
+    tree = KeptTree(request.build_dir / TREE_FILE, section.circuit_sha256, sha256(blob), identity)
+    make = partial(prover.prepare, circuit, weights, threads, weights_seed=seed, tree=tree)
+    key = KEYS.get(section.circuit_sha256, f"{sha256(blob)} {identity}", make)
+    del weights, make  # which are int64 here, and in the key in fewer bytes
+    if key.identity != identity:
+        raise stale("the built weights are not the pinned ones", request.build_dir, str(request.build_dir / WEIGHTS_FILE))
     shown = blob if section.weights is WeightVisibility.PUBLIC else b""
     request.require_space(_evidence_bytes(circuit, len(data) + len(shown), {} if root is None else root.files))
     handed = _input_secrets(request, key, inputs)
@@ -213,7 +216,7 @@ def _traced(request: ProveRequest, ready: _Ready) -> tuple[Sequence[Ints], Trace
     try:
         weights = decode_arrays(ready.circuit, ready.blob)
     except EvidenceRejected as problem:
-        raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
+        raise stale(problem.message, request.build_dir, str(request.build_dir / WEIGHTS_FILE)) from None
     return weights, run(ready.circuit, weights, ready.inputs)
 
 

@@ -52,7 +52,7 @@ def renew_weight_root(section: Mapping[str, Any], build: Path, secrets: Path, wh
     progress.phase("commit")
     key = prepare(circuit, weights, weights_seed=weights_seed(secrets, pinned))
     if key.identity != pinned:
-        raise stale("the built weights are not the pinned ones", where)
+        raise stale("the built weights are not the pinned ones", build)
     number = weights_ledger(secrets, pinned).reserve("link")
     seed = os.urandom(32)
     epoch = prepare(circuit, weights, weights_seed=seed)

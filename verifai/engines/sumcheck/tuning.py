@@ -22,6 +22,8 @@ from verifai.domain.progress import Progress
 from verifai.domain.statement import MAX_COLUMNS, Visibility
 from verifai.engines.fidelity import reference_measure
 from verifai.engines.sumcheck.building import build_circuit
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.ops import results
 from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lowering.graph import read_graph
 from verifai.engines.sumcheck.lowering.lower import Lowered
@@ -43,6 +45,7 @@ from verifai.engines.sumcheck.quantise.ranges import (
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
 from verifai.engines.sumcheck.sensitivity import (
+    FREE_BITS,
     WIDEST,
     WIDEST_OUTPUT,
     Cost,
@@ -52,6 +55,7 @@ from verifai.engines.sumcheck.sensitivity import (
     extra_bits,
     finer,
     finer_input,
+    finer_results,
 )
 from verifai.errors import InputRejected, PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -97,7 +101,8 @@ class Tuned:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One circuit tried. ``held``, ``sums``: names of its tensors, and as :class:`.lowering.lower.Lowered` has them.
+    """One circuit tried. ``rounded``: names of what it rounds; ``sums``, ``functions`` as :class:`.lowering.lower.Lowered` has
+    them.
 
     What is kept of circuits that were not chosen has no ``lowered``: one of many weights takes a gigabyte.
     """
@@ -110,8 +115,9 @@ class _Attempt:
     reason: str
     refused: UnsupportedModel | None = None
     cells: int = 0
-    held: frozenset[str] = frozenset()
+    rounded: frozenset[str] = frozenset()
     sums: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
 
     def row(self, chosen: bool) -> Mapping[str, Any]:
         """For people: bits, cost, fidelity, outcome."""
@@ -177,6 +183,7 @@ class Tuner:
         self._tried: list[_Attempt] = []
         self._costs: list[Cost] = []
         self._fine: dict[str, Scale] = {}
+        self._least_output = MIN_OUTPUT_BITS + 2
 
     def run(self) -> Tuned:
         """Search.
@@ -185,7 +192,7 @@ class Tuner:
             PolicyNotMet: ``fidelity-below-floor``, with the change that would meet it.
             UnsupportedModel: an operator, or a bound that no bits keep.
         """
-        best = self._climb() or self._refine()
+        best = self._climb() or self._decide() or self._refine()
         if best is None:
             raise self._refusal()
         assert best.lowered is not None
@@ -217,19 +224,28 @@ class Tuner:
                 found, at = attempt, middle
         return found
 
+    def _decide(self) -> _Attempt | None:
+        """With outputs as fine as can be, where nothing but decisions is missed: cells within one step tie."""
+        missed = [one.fidelity for one in self._tried if one.fidelity is not None]
+        if "output_bits" in self._given or not any(self.floor.misses_decisions_alone(one) for one in missed):
+            return None
+        self._least_output = MAX_OUTPUT_BITS
+        return self._climb()
+
     def _refine(self) -> _Attempt | None:
         """The last rung, with the costliest values on finer grids; ``None`` where that does not meet the floor either."""
         last = next((one for one in reversed(self._tried) if one.fidelity is not None), None)
         if last is None or not self._options.unrounded or self._spec.task is Task.GENERATION:
             return None
         self._progress.phase("find what costs the precision")
-        self._costs = costs(self._model, *self._search, self.floor, last.scales, last.held - self._own_scales)
-        able = self._able(last.sums)
+        self._costs = costs(self._model, *self._search, self.floor, last.scales, last.rounded - self._own_scales)
+        able = self._able(last)
         for share in _SHARES:
             spared: Counter[str] = Counter()
             for _ in range(_REFUSALS):
-                picked = chosen(self._costs, able, share)
-                fine = {one.value: self._finer(one, last.scales[one.value], share, len(picked), spared) for one in picked}
+                picked = chosen(self._costs, able, share, free=last.functions)
+                count = sum(one.value not in last.functions for one in picked)
+                fine = {one.value: self._finer(one, last, share, count, spared) for one in picked}
                 self._fine = {name: scale for name, scale in fine.items() if scale is not None}
                 if not self._fine:
                     break
@@ -240,7 +256,7 @@ class Tuner:
                     break
                 # Bounds do not hold: what they are about becomes coarser again, and in the end what it was.
                 spared.update(dict.fromkeys(blamed(self._model, attempt.refused.where or "", self._fine), _SPARED))
-                able -= {one.value for one in picked if spared[one.value] > extra_bits(one, share, len(picked))}
+                able -= {one.value for one in picked if spared[one.value] > self._extra(one, last, share, count)}
         self._fine = {}
         return None
 
@@ -250,19 +266,27 @@ class Tuner:
             return True
         return not self.floor.missed(measure(self._model, attempt.lowered, self._samples, self.measure))
 
-    def _able(self, sums: Collection[str]) -> set[str]:
-        """Values that can be held on finer grids: sums, and inputs that are shown. A hidden input or output is looked up."""
+    def _able(self, tried: _Attempt) -> set[str]:
+        """Values that can be held on finer grids: sums, results of functions, inputs that are shown. A hidden input or output
+        is looked up."""
         shown = {name for name, visibility in self._spec.tensors.items() if visibility is Visibility.PUBLIC}
         inputs = {spec.name for spec in self._model.inputs if spec.dtype not in INTEGERS}
         hidden = {spec.name for spec in self._model.outputs} - shown
         closed = set(ends(self._model, self._options.boundary).cells) if hidden or "output_bits" in self._given else set()
         taken = set() if "input_bits" in self._given else inputs & shown
-        return (set(sums) - closed | taken) - set(self._options.boundary)
+        return ((set(tried.sums) | set(tried.functions)) - closed | taken) - set(self._options.boundary)
 
-    def _finer(self, cost: Cost, scale: Scale, share: float, count: int, spared: Mapping[str, int]) -> Scale | None:
-        bits = max(1, extra_bits(cost, share, count) - spared[cost.value])
+    def _extra(self, cost: Cost, tried: _Attempt, share: float, count: int) -> int:
+        """Bits that a value's grid is to be finer by."""
+        return FREE_BITS if cost.value in tried.functions else extra_bits(cost, share, max(1, count))
+
+    def _finer(self, cost: Cost, tried: _Attempt, share: float, count: int, spared: Mapping[str, int]) -> Scale | None:
+        scale = tried.scales[cost.value]
+        bits = max(1, self._extra(cost, tried, share, count) - spared[cost.value])
         if cost.value in {spec.name for spec in self._model.inputs}:
             return finer_input(scale, bits)
+        if cost.value in tried.functions:
+            return finer_results(scale, bits)
         return finer(scale, bits, WIDEST_OUTPUT if cost.value in {spec.name for spec in self._model.outputs} else WIDEST)
 
     def _costliest(self, names: Collection[str]) -> str:
@@ -289,11 +313,16 @@ class Tuner:
             self._tried.append(attempt)
             return attempt
         missed = "; ".join(self.floor.missed(fidelity))
-        held = frozenset(tensor.name for tensor in lowered.circuit.tensors)
+        made = {
+            out for op in lowered.circuit.ops if isinstance(op, ops.Requant | ops.Lookup | ops.Rescale) for out in results(op)
+        }
+        rounded = {lowered.circuit.tensors[place].name for place in made} | lowered.sums | lowered.functions
+        rounded |= {spec.name for spec in (*self._model.inputs, *self._model.outputs)}
         cells = committed_cells(lowered)
         attempt = _Attempt(
-            len(self._tried), options, scales, lowered, fidelity, missed, cells=cells, held=held, sums=lowered.sums
-        )
+            len(self._tried), options, scales, lowered, fidelity, missed, cells=cells,
+            rounded=frozenset(rounded), sums=lowered.sums, functions=lowered.functions,
+        )  # fmt: skip
         self._tried.append(replace(attempt, lowered=None))
         return attempt
 
@@ -336,7 +365,7 @@ class Tuner:
     def _output_bits(self) -> int:
         """So many that rounding alone takes a small share of the error allowed."""
         limit = self.floor.spread_error
-        bits = MIN_OUTPUT_BITS + 2
+        bits = self._least_output
         margin = 1 + 2 * self._options.output_margin
         for name in self.measure.real:
             values, spreads = self._ranges[name], self.measure.spread(name)

@@ -247,7 +247,7 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
         checked = check_payload(section, read_payload(request.files, allowance), allowance, surveyed)
         verified, roots = checked.verified, checked.roots
     else:
-        verified, roots = _verified_apart(section, request, allowance)
+        verified, roots = _verified_apart(section, request, allowance, surveyed)
     statement = domain_statement(verified.circuit, section, verified.statement, Sha256(request.model_sha256), roots)
     findings = (
         holds(
@@ -338,9 +338,12 @@ def _cheap(surveyed: SurveyedCircuit, paths: Mapping[str, Path]) -> bool:
 
 
 def _verified_apart(
-    section: LockSection, request: VerifyRequest, allowance: Allowance
+    section: LockSection, request: VerifyRequest, allowance: Allowance, surveyed: SurveyedCircuit | None
 ) -> tuple[VerifiedStatement, WeightRoots | None]:
-    """The same in a child process, fenced by the limits; what it found to hold is then decoded here."""
+    """The same in a child process, fenced by the limits; what it found to hold is then decoded here.
+
+    ``surveyed``: the circuit of the pinned digest, where it was decoded here before.
+    """
     task = {
         "section": dict(request.section),
         "files": {name: str(path.absolute()) for name, path in request.files.items()},
@@ -363,7 +366,7 @@ def _verified_apart(
     if "refused" in step.value:
         raise _refusal(step.value["refused"])
     roots = _roots_of(step.value["roots"])
-    circuit = decode(_pinned(section, request.files))
+    circuit = decode(_pinned(section, request.files)) if surveyed is None else surveyed.circuit
     identity = section.weights_sha256 if roots is None else roots.root
     data = _read(STATEMENT_FILE, request.files[STATEMENT_FILE])
     if sha256(data) != step.value["statement_sha256"]:  # read a second time: it may be another file by now

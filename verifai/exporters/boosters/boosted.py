@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from verifai.domain.model_facts import Task
 from verifai.errors import UnsupportedModel, UsageError
+from verifai.exporters.boosters.coded import Coded
 from verifai.exporters.sklearn.build import Build
 from verifai.exporters.sklearn.trees import scored
 from verifai.exporters.sklearn.writer import Array, Row
@@ -42,6 +43,8 @@ class Boosted:
         base: what each output's sum starts from.
         factor: of the sums, before the link.
         double: whether it compares float64 with its thresholds, not float32.
+        coded: the columns whose cells it codes before its trees read them. The trees here read the model's own cells.
+        note: what a person should know of it.
         columns: how many it reads. names: of them; empty where the file has none.
         classes: how many classes its outputs are of; 0 for numbers.
     """
@@ -54,14 +57,18 @@ class Boosted:
     factor: float = 1.0
     names: tuple[str, ...] = ()
     double: bool = False
+    coded: Mapping[int, Coded] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def task(self) -> Task:
         """What the model is for."""
         return Task.CLASSIFICATION if self.classes else Task.REGRESSION
 
-    def row(self, build: Build, row: Row) -> Row:
+    def row(self, build: Build, row: Row, owner: Any = None) -> Row:
         """The outputs as the library predicts them: for two classes the probability of the second alone.
+
+        ``owner``: the estimator that it is of, for messages.
 
         Raises:
             UnsupportedModel: as :func:`verifai.onnx_graph.passes.trees.laid_out`.
@@ -71,6 +78,17 @@ class Boosted:
         base = np.asarray(self.base, np.float64) * self.factor
         if any(branch.column >= row.width for branch in forest.inner.values()):
             raise inconsistent("a tree reads a column that there is not")
+        if self.note:
+            build.note(self.note)
+        for place, one in sorted(self.coded.items()):
+            build.table_column(owner or self, row, place, one.values)
+            if one.texts:
+                build.text_column(owner or self, row, place, one.texts, one.others)
+            elif not one.others:
+                build.note(
+                    f"Column {place} holds categories: for what is none of them XGBoost raises an error, and the exported "
+                    "model takes it for one that no split names."
+                )
         sums = scored(build, "the trees", row, forest, outputs, base, double=self.double)
         if self.link is Link.SIGMOID:
             return build.apply("Sigmoid", sums)
@@ -94,9 +112,19 @@ class Boosted:
                 rows[:, column] = np.where(
                     generator.random(count) < 0.5, drawn, drawn + spread * 0.1 * generator.standard_normal(count)
                 )
+        for column, one in self.coded.items():
+            cells = np.arange(len(one.texts) + one.others) if one.texts else np.array(one.numbers)
+            rows[:, column] = generator.choice(cells, count)
         with np.errstate(over="ignore"):
             near = rows.astype(np.float32)
         return np.where(np.isfinite(near), near, np.float32(0))
+
+    def as_read(self, rows: Array) -> Array:
+        """The rows as the library takes them where no table says what its columns are: with codes, float64."""
+        found = np.array(rows, np.float64)
+        for column, one in self.coded.items():
+            found[:, column] = one.codes(found[:, column])
+        return found
 
 
 def _scaled(forest: Forest, factor: float) -> Forest:

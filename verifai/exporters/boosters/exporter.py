@@ -94,8 +94,9 @@ def _exported(found: Boosted, predict: Predict, source: Source, labels: Sequence
         data=build.model(row, output),
         where=source.text,
         run=run,
+        notices=tuple(build.notices),
         made=lambda generator, count: [{INPUT: one[None]} for one in found.rows(generator, count)],
-        meaning=Meaning(found.task, INPUT, found.names, output, labels),
+        meaning=Meaning(found.task, INPUT, found.names, output, labels, categories=build.categories),
         decide=run.decide if found.classes else None,
     )
 
@@ -108,7 +109,7 @@ class _Runner:
 
     def __call__(self, inputs: Arrays) -> Arrays:
         try:
-            raw = self._predict(np.asarray(inputs[INPUT], np.float32))
+            raw = self._predict(self._found.as_read(np.asarray(inputs[INPUT], np.float32)))
         except Exception as problem:
             raise UsageError("source-failed", reason(problem)) from problem
         return {self._output: two_columns(raw, self._found.classes)}

@@ -77,10 +77,13 @@ def xgboost_predict(path: str, read: Boosted) -> Predict:
 
     def predict(rows: Array) -> Array:
         margin = read.link is Link.SOFTMAX
-        names = booster.feature_names
-        found = np.asarray(
-            booster.predict(xgboost.DMatrix(rows, feature_names=names, nthread=1), output_margin=margin), np.float64
-        )
+        # Without a table, XGBoost takes the codes of categories for what they are.
+        kinds = booster.feature_types if "c" in (booster.feature_types or ()) else None
+        matrix = xgboost.DMatrix(
+            rows.astype(np.float32), feature_names=booster.feature_names, feature_types=kinds, nthread=1,
+            enable_categorical=kinds is not None,
+        )  # fmt: skip
+        found = np.asarray(booster.predict(matrix, output_margin=margin), np.float64)
         if margin:
             raised = np.exp(found - found.max(axis=1, keepdims=True))
             found = raised / raised.sum(axis=1, keepdims=True)

@@ -7,7 +7,9 @@ src/io/tree.cpp, include/LightGBM/tree.h, release 4.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping, Sequence, Set
 from itertools import pairwise
 from math import inf, nextafter
 
@@ -25,6 +27,7 @@ from verifai.exporters.boosters.boosted import (
     plain_names,
     unsupported,
 )
+from verifai.exporters.boosters.coded import Coded, coded, recoded
 from verifai.onnx_graph.passes.trees import Branching, below, next_below
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
@@ -75,8 +78,11 @@ def read(data: bytes) -> Boosted:
     several = objective in ("multiclass", "multiclassova")
     if several != (classes > 1) or classes != (outputs if several else 1):
         raise inconsistent("its objective does not fit its number of classes")
+    kinds, note = _coded(text, fields, columns)
     return Boosted(
-        forest=grower.done(),
+        forest=recoded(grower.done(), kinds),
+        coded=kinds,
+        note=note,
         base=(0.0,) * outputs,
         columns=columns,
         link=_LINKS[objective],
@@ -85,6 +91,65 @@ def read(data: bytes) -> Boosted:
         double=True,
         names=plain_names(fields.get("feature_names", "").split(" "), columns),
     )
+
+
+_TABLE = "\npandas_categorical:"
+_DECLARED = re.compile(r"^\[categorical_feature: ([0-9,]*)\]$", re.MULTILINE)
+
+
+def _coded(text: str, fields: Mapping[str, str], columns: int) -> tuple[dict[int, Coded], str]:
+    """The categories that LightGBM's package for Python codes: lists at the end of the file, in the order of the columns; and
+    what to say where no column is known for them.
+
+    The file names the columns that its trees take for categories. Ordered categories, which are split as numbers, it does not
+    name; a column whose values may be a list's codes is one of those. Where that fits in two ways, the model takes codes.
+    """
+    _, mark, last = text.rpartition(_TABLE)
+    try:
+        lists = json.loads(last) if mark else None
+    except (ValueError, RecursionError):
+        raise inconsistent("its categories cannot be read") from None
+    if not lists or not isinstance(lists, list) or not all(isinstance(one, list) for one in lists):
+        return {}, ""
+    named = _DECLARED.search(text)
+    declared = {integer(one, 0, columns - 1, "a column") for one in named[1].split(",") if one} if named else set()
+    infos = fields.get("feature_infos", "").split(" ")
+    if len(infos) != columns or len(lists) > columns:
+        raise inconsistent("feature_infos does not fit its columns")
+    found = _placed([len(one) for one in lists], infos, declared, all_declared=True)
+    found = found or _placed([len(one) for one in lists], infos, declared, all_declared=False)
+    if found is None:
+        return {}, "LightGBM codes categories of columns that it does not name; the exported model takes their codes, from 0."
+    pairs = zip(found, lists, strict=True)
+    return {place: coded(one, "LightGBM", others=place in declared) for place, one in pairs}, ""
+
+
+def _placed(sizes: Sequence[int], infos: Sequence[str], declared: Set[int], *, all_declared: bool) -> list[int] | None:
+    """The one way to give each list a column, in order; ``None`` where there is none, or a second one.
+
+    Args:
+        sizes: of the lists. infos: what the file says of each column's values. declared: the columns of categories.
+    """
+    # ways[k]: how many ways, up to 2, the columns so far hold the first k lists, and one of them.
+    ways: list[tuple[int, list[int]]] = [(1, []), *[(0, [])] * len(sizes)]
+    for column, info in enumerate(infos):
+        following = list(ways) if not (all_declared and column in declared) else [(0, [])] * len(ways)
+        for count, size in enumerate(sizes):
+            number, chosen = ways[count]
+            if number and _largest_code(info) < size:
+                before = following[count + 1]
+                following[count + 1] = (min(2, before[0] + number), [*chosen, column])
+        ways = following
+    return ways[-1][1] if ways[-1][0] == 1 else None
+
+
+def _largest_code(info: str) -> float:
+    """The largest of a column's values, where they may be codes; else infinity."""
+    listed = re.fullmatch(r"\[(\d{1,9}):(\d{1,9})\]", info)
+    if listed:
+        return float(listed[2])
+    words = info.split(":")
+    return max(map(float, words)) if all(re.fullmatch(r"-?\d{1,9}", word) for word in words) else np.inf
 
 
 def _fields(text: str) -> dict[str, str]:

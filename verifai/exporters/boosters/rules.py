@@ -14,13 +14,13 @@ def _probabilities(build: Build, estimator: Any, row: Row) -> Row:
     found = of_wrapper(estimator)
     if not found.classes:
         raise NoRule(f"{type(estimator).__name__} with such an objective")
-    result = found.row(build, row)
+    result = found.row(build, row, estimator)
     # LightGBM's one-versus-all sums to nothing in particular, as its predict_proba does.
     return result if found.link is not Link.IDENTITY else build.apply("Sigmoid", result)
 
 
 def _values(build: Build, estimator: Any, row: Row) -> Row:
-    return of_wrapper(estimator).row(build, row)
+    return of_wrapper(estimator).row(build, row, estimator)
 
 
 RULES = Rules(

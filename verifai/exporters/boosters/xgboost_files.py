@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from verifai.errors import UsageError
 from verifai.exporters.boosters import ubjson
 from verifai.exporters.boosters.boosted import (
     MAX_COLUMNS,
@@ -27,6 +29,7 @@ from verifai.exporters.boosters.boosted import (
     plain_names,
     unsupported,
 )
+from verifai.exporters.boosters.coded import Coded, coded, recoded
 from verifai.onnx_graph.passes.trees import Branching, next_below
 
 _MAX_CATEGORY = 1 << 24
@@ -54,6 +57,9 @@ def read(data: bytes) -> Boosted:
         UnsupportedModel: ``model-unknown-operator``, for what has no exact formula here, by name.
     """
     document = _document(data)
+    if "learner" not in document and "features_info" in document:
+        hint = "Save it with format='onnx'; or as .cbm, which `verifai export FILE -o model.onnx --trust-pickle` reads."
+        raise UsageError("source-failed", "not a model of XGBoost but one of CatBoost, as JSON", hint=hint)
     learner = _table(document, "learner")
     parameters, objective = _table(learner, "learner_model_param"), _table(learner, "objective").get("name")
     if objective not in _LINKS:
@@ -77,10 +83,13 @@ def read(data: bytes) -> Boosted:
             raise inconsistent("a tree is no object")
         factor = 1.0 if drops is None else drops[place]
         _add(grower, tree, integer(owner, 0, outputs - 1, "tree_info"), columns, factor)
+    kinds, note = _coded(model.get("cats"), columns)
     two = 2 if objective in ("binary:logistic", "binary:logitraw") and outputs == 1 else 0
     names = learner.get("feature_names")
     return Boosted(
-        forest=grower.done(),
+        forest=recoded(grower.done(), kinds),
+        coded=kinds,
+        note=note,
         base=_base(parameters.get("base_score"), outputs, objective),
         columns=columns,
         link=link,
@@ -128,12 +137,45 @@ def _booster(booster: dict[str, Any]) -> tuple[dict[str, Any], list[float] | Non
         raise unsupported(
             f"XGBoost's booster {str(name)[:40]!r} has no trees", "Train with booster='gbtree', or a linear model."
         )
-    cats = model.get("cats")
-    if isinstance(cats, dict) and any(isinstance(one, list) and one for one in cats.values()):
-        raise unsupported(
-            "XGBoost recodes the categories of this model", "Encode categories as whole numbers before training, in NumPy."
-        )
     return model, weights
+
+
+_CODES = (
+    "XGBoost keeps texts with other letters than ASCII cut wrongly; the exported model takes the codes of all categories, "
+    "from 0, in the order of the table that the model was trained on."
+)
+
+
+def _coded(cats: Any, columns: int) -> tuple[dict[int, Coded], str]:
+    """The categories of each column that XGBoost (since 3.1) codes itself, and what to say where the model takes codes.
+
+    Texts are bytes with their ends. XGBoost 3.2 counts ends in letters, so that texts which are not ASCII are cut at other
+    places, and the last ones lost: what they were cannot be known.
+    """
+    lists = cats.get("enc") if isinstance(cats, dict) else None
+    if not lists:
+        return {}, ""
+    if not isinstance(lists, list) or len(lists) != columns or not all(isinstance(one, dict) for one in lists):
+        raise inconsistent("it has another number of lists of categories than of columns")
+    found = {}
+    for column, one in enumerate(lists):
+        values, ends = one.get("values"), one.get("offsets")
+        if not isinstance(values, list) or not isinstance(ends, (list, type(None))):
+            raise inconsistent("a list of categories is none")
+        known = values if ends is None else _texts(values, ends)
+        if not all(isinstance(one, (int, float)) or one.isascii() for one in known):
+            return {}, _CODES
+        if known:
+            found[column] = coded(known, "XGBoost", others=False)
+    return found, ""
+
+
+def _texts(values: list[Any], ends: list[Any]) -> list[str]:
+    data = bytes(integer(one, -128, 255, "a category") & 0xFF for one in values)
+    places = [integer(one, 0, len(data), "a category") for one in ends]
+    if places and (places[0] != 0 or places[-1] != len(data) or places != sorted(places)):
+        raise inconsistent("its categories do not fill their bytes")
+    return [data[low:high].decode("utf-8", errors="replace") for low, high in pairwise(places)]
 
 
 def _base(text: Any, outputs: int, objective: str) -> tuple[float, ...]:

@@ -61,6 +61,7 @@ _SPARE: dict[str, str] = {
     "scoring": "sklearn.metrics.",
 }
 """Fields that no prediction needs, and how the names of what scikit-learn keeps in them start."""
+_CHECK = "sklearn.utils.validation.check_array"
 _NOTHING = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "content": "null", "is_json": True}
 
 
@@ -195,6 +196,8 @@ def _leave_out(schema: Any) -> bool:
         fields = state.get("content")
         if not isinstance(fields, dict):
             continue
+        if "_predictors" in fields and "_preprocessor" in fields:
+            found = _leave_out_checks(fields["_preprocessor"]) or found
         for name, start in _SPARE.items():
             if _kind(fields.get(name)).startswith(start):
                 fields[name] = dict(_NOTHING)
@@ -202,4 +205,22 @@ def _leave_out(schema: Any) -> bool:
                 if name == "_tree" and "_fit_method" in fields:
                     # Without its tree a nearest-neighbours estimator compares with every point: the same neighbours.
                     fields["_fit_method"] = {**_NOTHING, "content": '"brute"'}
+    return found
+
+
+def _leave_out_checks(schema: Any) -> bool:
+    """The function that histogram-based boosting passes numbers through, which changes none; whether there was one."""
+    found = False
+    for state in _states(schema):
+        held = state.get("content")
+        fields = held.get("content") if isinstance(held, dict) else None
+        function = fields.get("func") if isinstance(fields, dict) else None
+        if _kind(state) != "sklearn.preprocessing._function_transformer.FunctionTransformer" or not isinstance(function, dict):
+            continue
+        inner = function.get("content")
+        if _kind(function) == "functools.partial" and isinstance(inner, dict) and _kind(inner.get("func")) == _CHECK:
+            number = function.get("__id__")
+            function.clear()
+            function.update(_NOTHING if number is None else {**_NOTHING, "__id__": number})
+            found = True
     return found

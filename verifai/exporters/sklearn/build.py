@@ -57,12 +57,14 @@ class Build(Writer):
 
     Attributes:
         categories: by the place of a column of texts among the model's own, what its numbers stand for.
+        tables: by the place of a column of categories that only a table has, these categories.
     """
 
     def __init__(self, width: int, rules: Rules) -> None:
         super().__init__(width)
         self._rules = rules
         self.categories: dict[int, Categories] = {}
+        self.tables: dict[int, tuple[Any, ...]] = {}
         self._origins: dict[str, tuple[int, ...]] = {self.features.name: tuple(range(width))}
         self._moved: dict[str, tuple[Moved, ...]] = {}
         if width <= _MAX_MOVED:
@@ -120,6 +122,13 @@ class Build(Writer):
                 estimator, f"has other categories for column {column} than another encoder", "Fit both on the same texts."
             )
         self.categories[column] = Categories(tuple(values), others and (known is None or known.others))
+
+    def table_column(self, estimator: Any, row: Row, place: int, values: Sequence[Any]) -> None:
+        """Record that a column of the row has to come from a table, as categories. Raises UnsupportedModel."""
+        origins = self._origins.get(row.name)
+        if origins is None:
+            raise unsupported(estimator, "has categories that another step made", "Fit it on the table itself.")
+        self.tables[origins[place]] = tuple(values)
 
     def transform(self, estimator: Any, row: Row) -> Row:
         """``estimator.transform(row)``. Raises NoRule, UnsupportedModel."""

@@ -10,6 +10,7 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,26 +74,53 @@ class SklearnExporter:
         if len(source.select) > 1:
             raise UsageError("bad-option", "an estimator has one output at a time", where="--select")
         with _failing(source):
-            # IsotonicRegression takes one column, and does not count it.
-            width = getattr(value, "n_features_in_", 1 if hasattr(value, "X_thresholds_") else None)
-            if not isinstance(width, (int, np.integer)) or not 0 < width <= _MAX_WIDTH:
-                raise UsageError("source-failed", "the estimator is not fitted", where=source.text, hint="Call fit first.")
+            width = _width(value, source)
             check_stored(value)
             chosen = choice.choose(value, source.select[0] if source.select else "")
-            data, notices, categories = _convert(value, int(width), chosen.output, source)
-            plain = positional(value)
+            data, notices, cells = _convert(value, width, chosen.output, source)
+            plain = value if cells.tables else positional(value)
         return Exported(
             data=data,
             where=source.text,
-            run=_Runner(plain, chosen.output, source, categories),
-            made=_Typical(value, int(width)),
+            run=_Runner(plain, chosen.output, source, cells),
+            made=_Typical(value, width),
             notices=(*_explained(value, chosen), *notices),
-            meaning=Meaning(chosen.task, INPUT, _columns(value), chosen.output, chosen.labels, categories=categories),
-            decide=_Decider(plain, chosen, source, categories),
+            meaning=Meaning(chosen.task, INPUT, _columns(value), chosen.output, chosen.labels, categories=cells.texts),
+            decide=_Decider(plain, chosen, source, cells),
         )
 
 
-def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes, tuple[str, ...], Mapping[int, Categories]]:
+def _width(value: Any, source: Source) -> int:
+    """How many columns the estimator takes. Raises UsageError (``source-failed``): not fitted; UnsupportedModel: no columns."""
+    # IsotonicRegression takes one column, and does not count it.
+    width = getattr(value, "n_features_in_", 1 if hasattr(value, "X_thresholds_") else None)
+    if isinstance(width, (int, np.integer)) and 0 < width <= _MAX_WIDTH:
+        return int(width)
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(value)
+    except NotFittedError:
+        raise UsageError("source-failed", "the estimator is not fitted", where=source.text, hint="Call fit first.") from None
+    if isinstance(width, (int, np.integer)):
+        raise UnsupportedModel(
+            "model-too-large", f"the estimator takes {int(width):,} columns; 1 to {_MAX_WIDTH:,} can be", where=source.text
+        )
+    steps = getattr(value, "steps", None)
+    first = type(steps[0][1] if steps else value).__name__
+    hint = "Make numbers of texts beforehand, and save what reads them" + (
+        ": skops.io.dump(pipeline[1:], FILE)." if steps else "."
+    )
+    raise UnsupportedModel(
+        "model-unknown-operator",
+        f"{first} reads texts or records; a circuit takes rows of numbers",
+        where=source.text,
+        hint=hint,
+    )
+
+
+def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes, tuple[str, ...], _Cells]:
     build = Build(width, joined(RULES, BOOSTER_RULES))
     method = {
         choice.PROBABILITIES: build.probabilities,
@@ -103,8 +131,8 @@ def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes
     try:
         row = method(value, build.features)
     except NoRule as missing:
-        return convert_by_skl2onnx(value, width, output, str(missing), source), (), {}
-    return build.model(row, output), tuple(build.notices), build.categories
+        return convert_by_skl2onnx(value, width, output, str(missing), source), (), _Cells()
+    return build.model(row, output), tuple(build.notices), _Cells(build.categories, build.tables, _columns(value))
 
 
 def _explained(value: Any, chosen: choice.Choice) -> tuple[str, ...]:
@@ -124,37 +152,71 @@ def _columns(value: Any) -> tuple[str, ...]:
 _NO_CATEGORY = "\x00none of the categories"
 
 
-def _with_texts(rows: NDArray[Any], categories: Mapping[int, Categories]) -> NDArray[Any]:
-    """The rows as the estimator takes them: texts where the model takes their numbers."""
-    if not categories:
-        return rows
-    found = rows.astype(object)
-    for place, one in categories.items():
-        found[:, place] = [one.text(float(number)) or _NO_CATEGORY for number in rows[:, place]]
-    return found
+@dataclass(frozen=True)
+class _Cells:
+    """What the numbers that the model takes are to the estimator.
+
+    Attributes:
+        texts: by column, texts. tables: by column, categories that only a table has. names: of the columns.
+    """
+
+    texts: Mapping[int, Categories] = field(default_factory=dict)
+    tables: Mapping[int, tuple[Any, ...]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def rows(self, numbers: NDArray[Any]) -> Any:
+        """The rows as the estimator takes them: texts where the model takes their numbers, and a table where it needs one."""
+        if self.tables:
+            return self._table(numbers)
+        if not self.texts:
+            return numbers
+        found = numbers.astype(object)
+        for place, one in self.texts.items():
+            found[:, place] = [one.text(float(number)) or _NO_CATEGORY for number in numbers[:, place]]
+        return found
+
+    def _table(self, numbers: NDArray[Any]) -> Any:
+        try:
+            import pandas
+        except ImportError:
+            raise UsageError(
+                "extra-missing", "a model of a table's categories is compared on tables, which needs pandas",
+                hint="pip install pandas",
+            ) from None  # fmt: skip
+        columns: dict[Any, Any] = {}
+        for place in range(numbers.shape[1]):
+            cells: list[Any] = numbers[:, place].tolist()
+            if place in self.texts:
+                cells = [self.texts[place].text(cell) or None for cell in cells]
+            known = self.tables.get(place)
+            name = self.names[place] if self.names else place
+            if known is not None:
+                cells = [cell if cell in known else None for cell in cells]
+            columns[name] = pandas.Series(cells) if known is None else pandas.Categorical(cells, categories=list(known))
+        return pandas.DataFrame(columns)
 
 
 class _Runner:
     """The estimator on one sample, in float64."""
 
-    def __init__(self, estimator: Any, output: str, source: Source, categories: Mapping[int, Categories]) -> None:
-        self._estimator, self._output, self._source, self._categories = estimator, output, source, categories
+    def __init__(self, estimator: Any, output: str, source: Source, cells: _Cells) -> None:
+        self._estimator, self._output, self._source, self._cells = estimator, output, source, cells
 
     def __call__(self, inputs: Arrays) -> Arrays:
-        rows = _with_texts(np.asarray(inputs[INPUT], dtype=np.float64), self._categories)
         with _failing(self._source):
+            rows = self._cells.rows(np.asarray(inputs[INPUT], dtype=np.float64))
             return {self._output: choice.truth(self._estimator, self._output, rows)}
 
 
 class _Decider:
     """The label that ``predict`` names."""
 
-    def __init__(self, estimator: Any, chosen: choice.Choice, source: Source, categories: Mapping[int, Categories]) -> None:
-        self._estimator, self._choice, self._source, self._categories = estimator, chosen, source, categories
+    def __init__(self, estimator: Any, chosen: choice.Choice, source: Source, cells: _Cells) -> None:
+        self._estimator, self._choice, self._source, self._cells = estimator, chosen, source, cells
 
     def __call__(self, inputs: Arrays) -> int | None:
-        rows = _with_texts(np.asarray(inputs[INPUT], dtype=np.float64), self._categories)
         with _failing(self._source):
+            rows = self._cells.rows(np.asarray(inputs[INPUT], dtype=np.float64))
             found = choice.named(self._estimator, self._choice, rows)
         return None if found is None else int(found[0])
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -54,6 +55,9 @@ Moved: TypeAlias = tuple[int, tuple["Function | Steps", ...]]
 _Pairs: TypeAlias = tuple[tuple[float, float], ...]
 _STRICT = {"BRANCH_LT": "BRANCH_LEQ", "BRANCH_GTE": "BRANCH_GT"}
 _MODES = frozenset({"BRANCH_LEQ", "BRANCH_GT", *_STRICT})
+_KNOWN = _MODES | {"BRANCH_MEMBER", "BRANCH_BETWEEN"}
+_NOWHERE: tuple[tuple[float, float], ...] = ((np.inf, np.inf),)
+"""An interval without a number."""
 
 
 def taken_back(forest: Forest, columns: Sequence[Moved], *, double: bool) -> Forest | None:
@@ -62,34 +66,60 @@ def taken_back(forest: Forest, columns: Sequence[Moved], *, double: bool) -> For
     Args:
         columns: what each column that the forest reads is. double: whether it compares in float64 what reaches it.
     """
-    if any(branch.mode not in _MODES or branch.column >= len(columns) for branch in forest.inner.values()):
+    if any(branch.mode not in _KNOWN or branch.column >= len(columns) for branch in forest.inner.values()):
         return None
-    wanted: dict[int, dict[float, float | _Pairs]] = {}
+    wanted: dict[int, dict[float, _Pairs]] = {}
     for branch in forest.inner.values():
-        wanted.setdefault(branch.column, {})[_limit(branch, double)] = 0.0
+        wanted.setdefault(branch.column, {}).update(dict.fromkeys(_limits(branch, double), ()))
     for column, limits in wanted.items():
-        functions, asked = columns[column][1], np.array(list(limits), np.float64)
+        finite = [limit for limit in limits if np.isfinite(limit)]
+        functions, asked = columns[column][1], np.array(finite, np.float64)
         stepped = any(isinstance(one, Steps) for one in functions)
-        found = _intervals(functions, asked, double) if stepped else _largest(functions, asked, double)
+        found = _intervals(functions, asked, double) if stepped else _up_to(_largest(functions, asked, double))
         if found is None:
             return None
-        limits.update(zip(limits, found if isinstance(found, list) else found.tolist(), strict=True))
+        limits.update(zip(finite, found, strict=True))
+        limits.update({limit: ((-np.inf, np.inf),) if limit > 0 else () for limit in limits if np.isinf(limit)})
     inner = {
-        number: _asked(branch, columns[branch.column][0], wanted[branch.column][_limit(branch, double)])
+        number: _asked(branch, columns[branch.column][0], wanted[branch.column], double)
         for number, branch in forest.inner.items()
     }
     return Forest(forest.roots, inner, forest.weights)
 
 
-def _asked(branch: Branching, column: int, limit: float | _Pairs) -> Branching:
-    """The same question about a column of the model's own: x ≤ limit, or whether x lies in one of these intervals."""
-    mode = _STRICT.get(branch.mode, branch.mode)
-    if not isinstance(limit, tuple):
-        return replace(branch, column=column, mode=mode, threshold=limit)
+def _up_to(limits: Array | None) -> list[_Pairs] | None:
+    return None if limits is None else [((-np.inf, limit),) for limit in limits.tolist()]
+
+
+def _asked(branch: Branching, column: int, reached: Mapping[float, _Pairs], double: bool) -> Branching:
+    """The same question about a column of the model's own: x ≤ limit, or whether x lies in one of these intervals.
+
+    ``reached``: by limit, where f(x) is at most that.
+    """
+    if branch.mode not in _MODES:
+        limits = _limits(branch, double)
+        parts = [_without(reached[high], reached[low]) for low, high in zip(limits[::2], limits[1::2], strict=True)]
+        between = tuple(sorted(pair for part in parts for pair in part))
+        return Branching(column, "BRANCH_BETWEEN", 0.0, branch.yes, branch.no, between=between or _NOWHERE)
+    (limit,) = _limits(branch, double)
+    mode, pairs = _STRICT.get(branch.mode, branch.mode), reached[limit]
+    if len(pairs) == 1 and np.isneginf(pairs[0][0]):
+        return replace(branch, column=column, mode=mode, threshold=pairs[0][1])
     yes, no = (branch.yes, branch.no) if mode == "BRANCH_LEQ" else (branch.no, branch.yes)
-    # Where nothing meets it, an interval without a number.
-    between = limit or ((np.inf, np.inf),)
-    return Branching(column, "BRANCH_BETWEEN", 0.0, yes, no, between=between)
+    return Branching(column, "BRANCH_BETWEEN", 0.0, yes, no, between=pairs or _NOWHERE)
+
+
+def _without(pairs: _Pairs, others: _Pairs) -> _Pairs:
+    """The half-open intervals of ``pairs`` less ``others``, which lie within them."""
+    ends = sorted({end for pair in (*pairs, *others) for end in pair})
+    found: list[tuple[float, float]] = []
+    for low, high in pairwise(ends):
+        inside = any(a <= low and high <= b for a, b in pairs) and not any(a <= low and high <= b for a, b in others)
+        if inside and found and found[-1][1] == low:
+            found[-1] = (found[-1][0], high)
+        elif inside:
+            found.append((low, high))
+    return tuple(found)
 
 
 def _intervals(functions: Sequence[Function | Steps], limits: Array, double: bool) -> list[_Pairs] | None:
@@ -119,12 +149,21 @@ def _intervals(functions: Sequence[Function | Steps], limits: Array, double: boo
     return found
 
 
-def _limit(branch: Branching, double: bool) -> float:
-    """t, for a branch that asks whether z ≤ t, or whether it is not."""
+def _limits(branch: Branching, double: bool) -> list[float]:
+    """t, for a branch that asks whether z ≤ t, or whether it is not; t and u of each interval (t, u] of a set."""
+    if branch.mode not in _MODES:
+        if branch.between:
+            ends = [end for pair in branch.between for end in pair]
+            return ends if double else [below(end) for end in ends]
+        return [
+            end
+            for value in dict.fromkeys(branch.members)
+            for end in ((float(np.nextafter(value, -np.inf)), value) if double else (next_below(value), below(value)))
+        ]
     strict = branch.mode in _STRICT
     if double:
-        return float(np.nextafter(branch.threshold, -np.inf)) if strict else branch.threshold
-    return next_below(branch.threshold) if strict else below(branch.threshold)
+        return [float(np.nextafter(branch.threshold, -np.inf)) if strict else branch.threshold]
+    return [next_below(branch.threshold) if strict else below(branch.threshold)]
 
 
 def _largest(functions: Sequence[Function | Steps], limits: Array, double: bool) -> Array | None:

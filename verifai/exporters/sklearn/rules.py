@@ -7,6 +7,7 @@ from dataclasses import fields
 from verifai.exporters.sklearn import (
     bayes,
     ensembles,
+    histograms,
     kernels,
     linear,
     neighbours,
@@ -19,7 +20,7 @@ from verifai.exporters.sklearn import (
 )
 from verifai.exporters.sklearn.build import Rule, Rules
 
-_FILES = (linear, neural, bayes, support, kernels, neighbours, scaling, quantiles, selection, ensembles, trees)
+_FILES = (linear, neural, bayes, support, kernels, neighbours, scaling, quantiles, selection, ensembles, trees, histograms)
 
 
 def _merged(table: str) -> dict[str, Rule]:

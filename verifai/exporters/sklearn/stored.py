@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from verifai.exporters.sklearn.build import inconsistent, numbers, own, unsupported
+from verifai.exporters.sklearn.build import inconsistent, numbers, own
+from verifai.exporters.sklearn.histogram_columns import check_predictor, columns_of
 from verifai.exporters.sklearn.plain_trees import PlainTree, check_nodes, compiled
 
 _MACHINES = {"SVC": True, "NuSVC": True, "SVR": False, "NuSVR": False, "OneClassSVM": False}
@@ -91,18 +92,16 @@ def _check_boosting(estimator: Any) -> None:
     outputs = getattr(estimator, "n_trees_per_iteration_", 0)
     if not isinstance(stages, list) or not all(isinstance(stage, list) and len(stage) == outputs for stage in stages):
         raise inconsistent(estimator, "its stages differ in the number of trees")
-    if np.any(getattr(getattr(estimator, "_bin_mapper", None), "is_categorical_", 0)):
-        raise unsupported(estimator, "with categorical columns has no rule", "Encode them before the estimator, as numbers.")
+    _, kinds = columns_of(estimator)
     for predictor in (one for stage in stages for one in stage):
         if type(predictor).__name__ != "TreePredictor":
             raise inconsistent(estimator, "it holds something else than its trees")
         _check_predictor(predictor)
         nodes = predictor.nodes
-        if nodes["is_categorical"].any():
-            raise unsupported(estimator, "with categorical columns has no rule", "Encode them as numbers first.")
         leaf = nodes["is_leaf"].astype(bool)
         sides = [np.where(leaf, -1, nodes[side].astype(np.int64)) for side in ("left", "right")]
         check_nodes(estimator, sides[0], sides[1], nodes["feature_idx"], nodes["num_threshold"], estimator.n_features_in_)
+        check_predictor(estimator, predictor, kinds)
 
 
 def _check_machine(machine: Any, classifier: bool) -> None:

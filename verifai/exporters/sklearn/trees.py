@@ -50,8 +50,7 @@ def _grown(estimator: Any, trees: Iterable[tuple[Any, Array, Sequence[int] | Non
 
 
 def _scored(build: Build, estimator: Any, row: Row, forest: Forest, outputs: int, base: Any = None) -> Row:
-    double = type(estimator).__name__.startswith("HistGradient")
-    return scored(build, type(estimator).__name__, row, forest, outputs, base, double=double)
+    return scored(build, type(estimator).__name__, row, forest, outputs, base)
 
 
 def scored(build: Build, where: str, row: Row, forest: Forest, outputs: int, base: Any = None, *, double: bool = False) -> Row:
@@ -65,11 +64,13 @@ def scored(build: Build, where: str, row: Row, forest: Forest, outputs: int, bas
         back = taken_back(forest, moved, double=double)
         row, forest = (row, forest) if back is None else (build.features, back)
     found = laid_out(forest, row.width, outputs, where)
-    count, size = found.columns.shape
+    count, wide, size = found.paths.shape
     read = build.columns(row, found.columns.reshape(-1))
     under = build.node("LessOrEqual", [read.name, build.constant(found.thresholds.reshape(-1), "thresholds")], "below")
     bits = build.node("Cast", [under], "bits", to=1)
-    stacked = build.node("Reshape", [bits, build.constant(np.array([count, 1, size]), "shape")], "chunks")
+    if found.places is not None:
+        bits = build.node("Gather", [bits, build.constant(found.places.reshape(-1), "places")], "needed", axis=1)
+    stacked = build.node("Reshape", [bits, build.constant(np.array([count, 1, wide]), "shape")], "chunks")
     sums = build.node("MatMul", [stacked, build.constant(found.paths, "paths")], "sums")
     met = build.node("Greater", [sums, build.constant(found.least, "least")], "is_reached")
     ends = build.node("Cast", [met], "reached", to=1)
@@ -158,53 +159,6 @@ def _boosted_probabilities(build: Build, estimator: Any, row: Row) -> Row:
     raw = _boosted(build, estimator, row)
     if estimator.loss == "exponential":
         return build.apply("Sigmoid", build.multiply(raw, 2.0))
-    return build.apply("Sigmoid", raw) if raw.width == 1 else build.softmax(raw)
-
-
-# Histogram-based gradient boosting
-
-
-def _histogram(build: Build, estimator: Any, row: Row) -> Row:
-    """Raw predictions of histogram-based gradient boosting."""
-    stages = parts(estimator, "_predictors")
-    outputs = len(stages[0])
-    if getattr(estimator, "is_categorical_", None) is not None:
-        raise unsupported(estimator, "with categorical columns has no rule", "Encode them before the estimator, as numbers.")
-    grown = []
-    for stage in stages:
-        if len(stage) != outputs:
-            raise inconsistent(estimator, "its stages differ in the number of trees")
-        for output, predictor in enumerate(stage):
-            nodes = predictor.nodes
-            if bool(np.any(nodes["is_categorical"])):
-                raise unsupported(estimator, "with categorical columns has no rule", "Encode them as numbers first.")
-            grown.append((_Arrays(nodes), nodes["value"][:, None] * np.eye(outputs)[output], None))
-    base = np.asarray(estimator._baseline_prediction, np.float64).reshape(-1)
-    if base.size not in (1, outputs):
-        raise inconsistent(estimator, "its baseline has another number of outputs than its trees")
-    return _scored(build, estimator, row, _grown(estimator, grown), outputs, np.broadcast_to(base, (outputs,)))
-
-
-class _Arrays:
-    """The nodes of a histogram tree under the names that scikit-learn's other trees have."""
-
-    def __init__(self, nodes: Array) -> None:
-        leaf = np.asarray(nodes["is_leaf"], bool)
-        self.children_left = np.where(leaf, _LEAF, nodes["left"].astype(np.int64))
-        self.children_right = np.where(leaf, _LEAF, nodes["right"].astype(np.int64))
-        self.feature = nodes["feature_idx"].astype(np.int64)
-        self.threshold = np.asarray(nodes["num_threshold"], np.float64)
-
-
-def _histogram_value(build: Build, estimator: Any, row: Row) -> Row:
-    raw = _histogram(build, estimator, row)
-    if estimator.loss in ("poisson", "gamma"):
-        return build.apply("Exp", raw)
-    return raw
-
-
-def _histogram_probabilities(build: Build, estimator: Any, row: Row) -> Row:
-    raw = _histogram(build, estimator, row)
     return build.apply("Sigmoid", raw) if raw.width == 1 else build.softmax(raw)
 
 
@@ -313,12 +267,10 @@ RULES = Rules(
         **dict.fromkeys(("RandomForestRegressor", "ExtraTreesRegressor"), _forest_value),
         "AdaBoostRegressor": _adaboost_value,
         "GradientBoostingRegressor": _boosted,
-        "HistGradientBoostingRegressor": _histogram_value,
     },
     decisions={
         "AdaBoostClassifier": _adaboost,
         "GradientBoostingClassifier": _boosted,
-        "HistGradientBoostingClassifier": _histogram,
         "IsolationForest": _isolation,
     },
     probabilities={
@@ -326,6 +278,5 @@ RULES = Rules(
         **dict.fromkeys(("RandomForestClassifier", "ExtraTreesClassifier"), _forest_probabilities),
         "AdaBoostClassifier": _adaboost_probabilities,
         "GradientBoostingClassifier": _boosted_probabilities,
-        "HistGradientBoostingClassifier": _histogram_probabilities,
     },
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from verifai.exporters.sklearn.build import own
+from verifai.exporters.sklearn.histogram_columns import columns_of
 from verifai.exporters.sklearn.selection import chosen_columns
 from verifai.exporters.sklearn.writer import Array
 
@@ -45,6 +46,8 @@ def _rows(estimator: Any, width: int, generator: np.random.Generator, count: int
                 return None
         return None
     found = _remembered(estimator, width, generator, count)
+    if found is None and own(estimator) and name.startswith("HistGradientBoosting"):
+        found = _by_bins(estimator, width, generator, count)
     if found is not None:
         return found
     inner = [getattr(estimator, attribute, None) for attribute in _INNER]
@@ -96,6 +99,23 @@ def _remembered(estimator: Any, width: int, generator: np.random.Generator, coun
         if points is not None and len(points):
             return _around(points, generator, count)
     return None
+
+
+def _by_bins(estimator: Any, width: int, generator: np.random.Generator, count: int) -> Array | None:
+    """Categories, and cells at the edges of bins and around them."""
+    order, kinds = columns_of(estimator)
+    edges = getattr(getattr(estimator, "_bin_mapper", None), "bin_thresholds_", None)
+    if not isinstance(edges, list) or len(edges) != width or len(order) != width:
+        return None
+    rows = generator.random((count, width))
+    for column, one, ends in zip(order, kinds, edges, strict=True):
+        known = np.asarray(ends, np.float64) if one is None else one.values
+        if not known.size:
+            continue
+        drawn = generator.choice(known, count)
+        aside = 0.1 * np.ptp(known) * generator.normal(size=count) * (generator.random(count) < 0.5)
+        rows[:, column] = drawn + aside if one is None else drawn
+    return rows
 
 
 def _numbered(values: Array) -> Array:

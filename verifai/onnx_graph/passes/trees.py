@@ -4,6 +4,8 @@ Leaves are laid out in chunks. A chunk has up to P comparisons d = [x ≤ t] and
 Σ a·d > n − ½, with a = 1 (or −1) for each comparison of its path that must hold (or must not) and n the number of those that
 must. The leaves' weights times these bits, added up, are the ensemble's scores. Every way of branching is made of x ≤ t with t
 in float32: x < t is x ≤ the next float32 below t, and so on, so each decision is that of the tree for every float32.
+
+Where branches ask for sets, of categories say, chunks share their comparisons (:mod:`.tree_sets`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,18 @@ from itertools import chain
 import numpy as np
 
 from verifai.onnx_graph.graph import Graph, Node
+from verifai.onnx_graph.passes.tree_sets import (
+    FEW_ENDS,
+    Comparison,
+    Layout,
+    Leaf,
+    SetSum,
+    Test,
+    compared_in,
+    runs_of,
+    shared_layout,
+    work_of,
+)
 from verifai.onnx_graph.refusal import refuse
 from verifai.onnx_graph.tensors import Array
 
@@ -30,10 +44,8 @@ _PER_BIT = 16
 """A bit that is committed costs about as much as so many cells of a matrix."""
 _HINT = "Train with fewer or smaller trees (max_depth, max_leaf_nodes)."
 
-Comparison = tuple[int, float]
-"""Column and threshold t: whether x[column] ≤ t."""
-Condition = tuple[Mapping[Comparison, int], int]
-"""Coefficients a of comparisons d, and n: it holds just when Σ a·d = n, which no d exceeds."""
+MAX_MEMBERS = 1 << 21
+"""Of all the sets that branches ask for."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +79,6 @@ class Forest:
     weights: Mapping[int, Mapping[int, float]]
 
 
-@dataclass
-class _Chunk:
-    places: dict[Comparison, int] = field(default_factory=dict)
-    leaves: list[_Leaf] = field(default_factory=list)
-
-
 def below(value: float) -> float:
     """The largest float32 that is not above ``value``: x ≤ value just when x ≤ it, for every float32 x."""
     with np.errstate(over="ignore"):
@@ -93,46 +99,54 @@ def next_below(value: float) -> float:
     return _before(at) if at == value else at
 
 
-def _at_most(column: int, threshold: float) -> Condition:
-    """x ≤ t, as a condition; a branch that is always, or never, taken has no comparison."""
-    if np.isposinf(threshold):
-        return {}, 1
-    return ({}, 0) if np.isneginf(threshold) else ({(column, threshold): 1}, 1)
+def _around(values: Sequence[float]) -> list[tuple[float, float]]:
+    """For each different value the largest float32 that is not above it, and the largest below it."""
+    exact = np.array(list(dict.fromkeys(values)), np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        near = exact.astype(np.float32)
+        before = np.nextafter(near, np.float32(-np.inf)).astype(np.float64)
+    near = near.astype(np.float64)
+    # With x the nearest float32: up to the value it is x or the one before, and below the value x where that lies below.
+    upper, lower = np.where(near <= exact, near, before), np.where(near < exact, near, before)
+    return list(zip(upper.tolist(), lower.tolist(), strict=True))
 
 
-def _sum(column: int, branch: Branching) -> tuple[dict[Comparison, int], int]:
-    """Σ a·d + c that is 1 where the branch's test holds, else 0: (a, c)."""
-    members = dict.fromkeys(branch.members or (branch.threshold,))
-    total: dict[Comparison, int] = {}
-    constant = 0
-    for value in branch.between or members:
-        if isinstance(value, tuple):
-            parts = [(value[1], 1), (value[0], -1)]
-        elif branch.mode in ("BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"):
-            # A value that is no float32 equals none.
-            parts = [(below(value), 1), (next_below(value), -1)]
-        else:
-            parts = [(next_below(value) if branch.mode in ("BRANCH_LT", "BRANCH_GTE") else below(value), 1)]
-        for threshold, factor in parts:
-            terms, wanted = _at_most(column, threshold)
-            constant += factor * (wanted if not terms else 0)
-            for comparison in terms:
-                total[comparison] = total.get(comparison, 0) + factor
-    total = {comparison: factor for comparison, factor in total.items() if factor}
+_Known = dict[tuple[int, tuple[tuple[float, int], ...]], SetSum]
+
+
+def _sum(column: int, branch: Branching, known: _Known) -> tuple[dict[Test, int], int]:
+    """Σ a·d + c that is 1 where the branch's test holds, else 0: (a, c). A set of many ends is one d, kept in ``known``."""
+    if branch.between:
+        pairs = [pair[::-1] for pair in branch.between]
+    elif branch.mode in ("BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"):
+        # A value that is no float32 equals none.
+        pairs = _around(branch.members or (branch.threshold,))
+    else:
+        strict = branch.mode in ("BRANCH_LT", "BRANCH_GTE")
+        pairs = [(next_below(branch.threshold) if strict else below(branch.threshold), -np.inf)]
+    total: dict[float, int] = {}
+    for high, low in pairs:
+        total[high] = total.get(high, 0) + 1
+        total[low] = total.get(low, 0) - 1
+    # Every number reaches the one end, and none the other.
+    constant = total.pop(np.inf, 0)
+    total.pop(-np.inf, None)
+    ends = {end: factor for end, factor in total.items() if factor}
     if branch.mode in ("BRANCH_GT", "BRANCH_GTE", "BRANCH_NEQ"):
-        return {comparison: -factor for comparison, factor in total.items()}, 1 - constant
-    return total, constant
+        ends, constant = {end: -factor for end, factor in ends.items()}, 1 - constant
+    if len(ends) > FEW_ENDS:
+        terms = tuple(sorted(ends.items()))
+        return {known.setdefault((column, terms), SetSum(column, terms)): 1}, constant
+    return {(column, end): factor for end, factor in ends.items()}, constant
 
 
-_Leaf = tuple[dict[Comparison, int], int, Mapping[int, float]]
-
-
-def _leaves(forest: Forest, where: str) -> Iterator[_Leaf]:
+def _leaves(forest: Forest, where: str) -> Iterator[Leaf]:
     """Every leaf that weighs something: coefficients and number of its path, and its weights. From left to right, so that
     leaves beside each other share most of their paths."""
     seen: set[int] = set()
+    known: _Known = {}
     for root in forest.roots:
-        stack: list[tuple[int, int, dict[Comparison, int], int]] = [(root, 0, {}, 0)]
+        stack: list[tuple[int, int, dict[Test, int], int]] = [(root, 0, {}, 0)]
         while stack:
             number, depth, path, wanted = stack.pop()
             if number in seen:
@@ -146,7 +160,7 @@ def _leaves(forest: Forest, where: str) -> Iterator[_Leaf]:
                 continue
             if depth >= MAX_DEPTH:
                 raise refuse("model-size-bomb", f"a tree is deeper than {MAX_DEPTH}", where, _HINT)
-            terms, constant = _sum(branch.column, branch)
+            terms, constant = _sum(branch.column, branch, known)
             for target, sign, needed in ((branch.no, -1, constant), (branch.yes, 1, 1 - constant)):
                 longer = dict(path)
                 for comparison, factor in terms.items():
@@ -155,39 +169,28 @@ def _leaves(forest: Forest, where: str) -> Iterator[_Leaf]:
                 stack.append((target, depth + 1, longer, wanted + needed))
 
 
-def _chunks(leaves: Sequence[_Leaf], size: int) -> list[_Chunk] | None:
+@dataclass
+class _Chunk:
+    places: dict[Comparison, int] = field(default_factory=dict)
+    leaves: list[Leaf] = field(default_factory=list)
+
+
+def _chunks(leaves: Sequence[Leaf], size: int) -> list[_Chunk] | None:
     """As many leaves per chunk as fit, with up to ``size`` comparisons; None where a path alone is longer."""
     chunks = [_Chunk()]
     for path, wanted, weights in leaves:
         if len(path) > size:
             return None
         chunk = chunks[-1]
-        new = [comparison for comparison in path if comparison not in chunk.places]
+        plain = [test for test in path if not isinstance(test, SetSum)]
+        new = [comparison for comparison in plain if comparison not in chunk.places]
         if len(chunk.leaves) == size or len(chunk.places) + len(new) > size:
-            chunk, new = _Chunk(), list(path)
+            chunk, new = _Chunk(), plain
             chunks.append(chunk)
         for comparison in new:
             chunk.places[comparison] = len(chunk.places)
         chunk.leaves.append((path, wanted, weights))
     return chunks
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A forest as constants, for C chunks of P places.
-
-    Attributes:
-        columns: (C, P), int64, and thresholds: (C, P), float32, of the comparisons x ≤ t.
-        paths: (C, P, P), float32: what each comparison adds for each leaf. least: (C, 1, P), float32: a leaf is reached just
-            when its sum is greater.
-        weights: (C·P, outputs), float64: of the leaves.
-    """
-
-    columns: Array
-    thresholds: Array
-    paths: Array
-    least: Array
-    weights: Array
 
 
 def laid_out(forest: Forest, features: int, outputs: int, where: str) -> Layout:
@@ -207,6 +210,8 @@ def laid_out(forest: Forest, features: int, outputs: int, where: str) -> Layout:
             raise refuse("model-size-bomb", f"the trees have more than {MAX_LEAVES:,} leaves", where, _HINT)
     if not any(path for path, _, _ in leaves):
         raise refuse("model-malformed", "its trees never look at their input", where)
+    if any(isinstance(test, SetSum) for path, _, _ in leaves for test in path):
+        return _with_sets(leaves, outputs, where)
     found = [(chunks, size) for size in _SIZES if (chunks := _chunks(leaves, size)) is not None]
     if not found:
         raise refuse("model-size-bomb", f"a path tells apart more than {_SIZES[-1]} thresholds", where, _HINT)
@@ -216,6 +221,22 @@ def laid_out(forest: Forest, features: int, outputs: int, where: str) -> Layout:
     # Small ensembles need no more places than they have.
     size = _power(max(max(len(chunk.leaves), len(chunk.places)) for chunk in chunks)) if len(chunks) == 1 else size
     return _arrays(chunks, size, outputs)
+
+
+def _with_sets(leaves: Sequence[Leaf], outputs: int, where: str) -> Layout:
+    """The layout of an ensemble that asks for sets."""
+    work = work_of(leaves)
+    if work > MAX_CELLS:
+        raise refuse("model-size-bomb", f"paths that name {work:,} categories are too many for one circuit", where, _HINT)
+    found = []
+    for size in (min(size, _power(len(leaves))) for size in _SIZES):
+        runs = runs_of(leaves, size)
+        most = max(len(compared_in(run)) for run in runs)
+        found.append((len(runs) * size * (_PER_BIT + most), len(runs) * size * most, size))
+    _, cells, size = min(found)
+    if cells > MAX_CELLS:
+        raise refuse("model-size-bomb", f"{len(leaves):,} leaves of sets are too many for one circuit", where, _HINT)
+    return shared_layout(runs_of(leaves, size), size, outputs)
 
 
 def _power(least: int) -> int:
@@ -228,8 +249,11 @@ def _require_numbers(forest: Forest, features: int, where: str) -> None:
         finite = np.isfinite(weights.astype(np.float32)).all()
     if not finite:
         raise refuse("model-non-finite", "a leaf's weight is NaN, infinite, or too large for float32", where)
+    asked = sum(len(branch.members) + len(branch.between) for branch in forest.inner.values())
+    if asked > MAX_MEMBERS:
+        raise refuse("model-size-bomb", f"its branches ask for {asked:,} categories, more than {MAX_MEMBERS:,}", where, _HINT)
     for branch in forest.inner.values():
-        if any(np.isnan(value) for value in (branch.threshold, *branch.members, *chain.from_iterable(branch.between))):
+        if any(value != value for value in (branch.threshold, *branch.members, *chain.from_iterable(branch.between))):
             raise refuse("model-non-finite", "a threshold is NaN", where)
         if not 0 <= branch.column < features:
             raise refuse("model-malformed", f"it reads column {branch.column} of {features}", where)
@@ -244,8 +268,9 @@ def _arrays(chunks: list[_Chunk], size: int, outputs: int) -> Layout:
         for (column, threshold), place in chunk.places.items():
             columns[number, place], thresholds[number, place] = column, threshold
         for at, (path, wanted, values) in enumerate(chunk.leaves):
-            for comparison, factor in path.items():
-                paths[number, chunk.places[comparison], at] = factor
+            for test, factor in path.items():
+                if not isinstance(test, SetSum):
+                    paths[number, chunk.places[test], at] = factor
             least[number, 0, at] = wanted - 0.5
             for output, weight in values.items():
                 weights[number, at, output] = weight
@@ -264,7 +289,7 @@ def scores(graph: Graph, node: Node, forest: Forest, outputs: int, base: Sequenc
     if not np.isfinite(start).all():
         raise refuse("model-non-finite", "a base value is NaN, infinite, or too large for float32", node.where)
     found = laid_out(forest, features, outputs, node.where)
-    count, size = found.columns.shape
+    count, _, size = found.paths.shape
     name = node.name
 
     def constant(label: str, array: Array) -> str:
@@ -276,7 +301,13 @@ def scores(graph: Graph, node: Node, forest: Forest, outputs: int, base: Sequenc
         Node("Gather", [node.inputs[0], constant("columns", found.columns.reshape(-1))], [read], {"axis": 1}, read),
         Node("LessOrEqual", [read, constant("thresholds", found.thresholds.reshape(-1))], [under], {}, under),
         Node("Cast", [under], [bits], {"to": 1}, bits),
-        *_stacked(graph, bits, stacked, (batch, count, size)),
+    ]
+    if found.places is not None:
+        needed = graph.fresh(f"{name}_needed")
+        nodes.append(Node("Gather", [bits, constant("places", found.places.reshape(-1))], [needed], {"axis": 1}, needed))
+        bits = needed
+    nodes += [
+        *_stacked(graph, bits, stacked, (batch, count, found.paths.shape[1])),
         Node("MatMul", [stacked, constant("paths", found.paths)], [sums], {}, sums),
         Node("Greater", [sums, constant("least", found.least)], [met], {}, met),
         Node("Cast", [met], [ends], {"to": 1}, ends),

@@ -104,6 +104,8 @@ export interface OutputFigures {
   readonly low: number;
   readonly high: number;
   readonly threshold: number | null;
+  /** How many cells lie between two places of the axis that the spreads are of; 1 where each cell has one, or all have one. */
+  readonly stride: number;
 }
 
 export type Task = "classification" | "multi-label" | "regression" | "generation";
@@ -291,8 +293,10 @@ function fidelityOf(record: Record): Fidelity {
         low: item.number("low", -1e300, 1e300),
         high: item.number("high", -1e300, 1e300),
         threshold: item.has("threshold") ? item.number("threshold", 0, 0.5) : null,
+        stride: item.has("stride") ? item.integer("stride", 2, 1 << 30) : 1,
       };
       item.done();
+      if (figures.stride > 1 && figures.spread.length < 2) throw item.refuse("one spread alone has no places", "stride");
       if (!figures.spread.length || figures.low > figures.high) throw item.refuse("an output has a spread, and low is at most high", "spread");
       return figures;
     }),

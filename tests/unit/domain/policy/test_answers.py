@@ -12,7 +12,8 @@ from verifai.domain.digest import Sha256
 from verifai.domain.findings import Outcome
 from verifai.domain.generation import Ending
 from verifai.domain.policy.demands import FidelityDemand, PrivacyLevel, ProofDemand, SrsLevel
-from verifai.domain.policy.judge import ProofFacts, judge_fidelity, judge_proof
+from verifai.domain.policy.fidelity import judge_fidelity
+from verifai.domain.policy.judge import ProofFacts, judge_proof
 from verifai.domain.policy.parse import parse_policy
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName

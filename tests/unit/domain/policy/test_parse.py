@@ -22,7 +22,8 @@ from verifai.domain.digest import sha256
 from verifai.domain.findings import Outcome
 from verifai.domain.policy.attestation import GateInput, GatePredicate, VerificationResult
 from verifai.domain.policy.demands import ConsensusDemand, EvidenceKind, FidelityDemand, GateDemand, ModelDemand, ProofDemand
-from verifai.domain.policy.judge import judge_age, judge_fidelity
+from verifai.domain.policy.fidelity import judge_fidelity
+from verifai.domain.policy.judge import judge_age
 from verifai.domain.policy.lines import line_of
 from verifai.domain.policy.parse import parse_policy
 from verifai.errors import EvidenceRejected, UsageError

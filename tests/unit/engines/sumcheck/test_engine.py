@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.support.sumcheck_models import Array, encoder_block, model, samples, small_cnn
+from tests.support.sumcheck_models import Array, encoder_block, float_constants, model, samples, small_cnn
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.findings import Outcome
 from verifai.domain.privacy_words import hides
 from verifai.domain.statement import EngineName, Privacy, Visibility, WeightVisibility
 from verifai.engines.interface import CompileRequest, ProveRequest, VerifyRequest
+from verifai.engines.sumcheck import estimate as estimating
 from verifai.engines.sumcheck import verifying
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.engines.sumcheck.lock_section import parse_section
@@ -253,6 +254,21 @@ def test_an_estimate_is_near_what_compiling_gives(cnn: Compiled) -> None:
     proof = cnn.prove().files["proof.bin"]
     assert 0.5 < estimate.proof_bytes / len(proof) < 2
     assert estimate.rows > 0 and estimate.memory_bytes > 1 << 27
+
+
+def test_an_estimate_counts_the_registration_of_hidden_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row of a wide layer is little to prove; that its weights keep their bounds is a lookup for each part of each."""
+    constants = float_constants(np.random.default_rng(3), k=(512, 512), b=(512,))
+    net = model([helper.make_node("Gemm", ["x", "k", "b"], ["y"])], {"x": (1, 512)}, {"y": (1, 512)}, constants)
+    spec = spec_of(net, WeightVisibility.PRIVATE)
+    whole = ENGINE.estimate(net, spec).memory_bytes
+    calibration = {"x": np.stack([feed["x"] for feed in samples(net, 4)])}
+    tight = replace(spec, budget=Budget(memory_bytes=int(0.9 * whole)))
+    with pytest.raises(ResourceExhausted, match="keep their bounds") as caught:
+        ENGINE.compile(CompileRequest(net, tight, calibration, tmp_path, tmp_path, secrets_dir=tmp_path / "secrets"))
+    assert caught.value.code == "estimate-over-budget"
+    monkeypatch.setattr(estimating, "registration_memory_bytes", lambda circuit: 0)
+    assert ENGINE.estimate(net, spec).memory_bytes < 0.7 * whole  # all that it said once
 
 
 def test_every_refusal_is_one_of_ours(cnn: Compiled, tmp_path: Path) -> None:

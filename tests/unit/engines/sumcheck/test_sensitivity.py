@@ -16,6 +16,7 @@ from verifai.domain.progress import SILENT
 from verifai.domain.record import Record
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.fidelity import Measure, reference_measure
+from verifai.engines.sumcheck import sensitivity
 from verifai.engines.sumcheck.building import build_circuit, options_of, suite_of
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
@@ -24,12 +25,13 @@ from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.quantise.scales import ORDERED, ColumnScale, QuantiserOptions, Scale, parse_options
-from verifai.engines.sumcheck.sensitivity import Cost, blamed, chosen, costs, extra_bits, finer, finer_input
+from verifai.engines.sumcheck.sensitivity import Cost, blamed, chosen, costs, extra_bits, finer, finer_input, finer_results
 from verifai.engines.sumcheck.tensors import circuit_inputs
 from verifai.engines.sumcheck.tuning import Tuned, Tuner
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import InputRejected, PolicyNotMet, UsageError
 from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.runtime import open_session
 
 F = np.float32
 WINDOW, BINS, FRAMES = 16, 5, 4
@@ -168,6 +170,51 @@ def test_only_what_matters_costs() -> None:
     shares = {one.value: one.share for one in found}
     assert shares["small"] > 20 * shares["t"] > 0
     assert shares["y"] == pytest.approx(shares["t"], rel=0.5)
+
+
+def test_one_session_measures_all_values_and_a_deep_model_no_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured of many values: those whose steps are coarsest beside what they hold. A session each would load a model
+    of a gigabyte a thousand times."""
+    depth, most = 12, 4
+    nodes = [n("Mul", "x" if at == 0 else f"v{at - 1}", "half", out=f"v{at}") for at in range(depth)]
+    source = net((1, 4), (1, 4), *nodes, n("Mul", f"v{depth - 1}", "half"), half=F(0.5))
+    feeds = [{"x": np.random.default_rng(at).normal(0, 1, (1, 4)).astype(F)} for at in range(6)]
+    opened, ran = [], []
+
+    class Counted:
+        def __init__(self, model: bytes) -> None:
+            opened.append(model)
+            self._session = open_session(model)
+
+        def run(self, outputs: list[str], inputs: dict[str, Array]) -> list[Array]:
+            ran.append(outputs)
+            return list(self._session.run(outputs, inputs))
+
+    monkeypatch.setattr(sensitivity, "open_session", Counted)
+    grid = Scale(1 << 15, -15 - 10, -(1 << 12), 1 << 12)
+    scales = {f"v{at}": grid for at in range(depth)}
+    measured = reference_measure(Task.REGRESSION, source, feeds)
+    floor = FidelityFloor(spread_error=0.01)
+    found = costs(source, feeds, measured, floor, scales, scales)
+    assert len(found) == depth and len(opened) == 1 and len(ran) == depth * len(feeds) <= sensitivity.MOST_RUNS
+    monkeypatch.setattr(sensitivity, "MOST_VALUES", most)
+    few = costs(source, feeds, measured, floor, scales, scales)
+    assert {one.value for one in few} == {f"v{at}" for at in range(depth - most, depth)}, "the smallest are rounded most"
+    shares = {one.value: one.share for one in found}
+    assert all(one.share == shares[one.value] for one in few)
+
+
+def test_what_costs_no_cell_is_made_finer_before_anything_else() -> None:
+    found = [Cost("sum", 9.0), Cost("function", 4.0), Cost("small function", 0.1), Cost("tiny function", 0.001)]
+    able = {one.value for one in found}
+    free = able - {"sum"}
+    picked = [one.value for one in chosen(found, able, 0.7, free)]
+    assert picked == ["function", "small function", "sum"]
+    assert [one.value for one in chosen(found[1:], able, 0.7, free)] == ["function", "small function"]
+    results = finer_results(Scale(40_000, -20, -30_000, 2_767), 5)
+    assert results is not None and results.step * 32 == Scale(40_000, -20, 0, 1).step
+    assert (results.low, results.high) == (-30_000 * 32, 2_768 * 32 - 1)
+    assert finer_results(Scale(40_000, -20, 0, 1, zero_point=1), 5) is None
 
 
 def test_each_input_is_rounded_as_its_circuit_takes_it() -> None:

@@ -137,3 +137,29 @@ def test_a_cell_of_a_long_vector_that_hardly_moves_spoils_no_other() -> None:
     feeds = [{"x": generator.normal(size=(1, 4, size)).astype(np.float32)} for _ in range(12)]
     found = tune(net, feeds, spec("regression")).fidelity
     assert found.r2 is not None and found.r2 > 0.999
+
+
+def near_ties() -> tuple[OnnxModel, list[dict[str, np.ndarray]]]:
+    """Two scores that differ by 0.02 in each of 60 samples, and spread over 20."""
+    rng = np.random.default_rng(3)
+    weights = np.array([[1.0, 1.0], [0.0, 0.02]], np.float32)
+    net = model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": (1, 2)}, {"y": (1, 2)}, {"w": weights})
+    sides = np.where(np.arange(60) % 2, 1.0, -1.0)
+    return net, [
+        {"x": np.array([[value, side]], np.float32)} for value, side in zip(rng.uniform(-10, 10, 60), sides, strict=True)
+    ]
+
+
+def test_decisions_that_the_outputs_own_step_turned_get_a_finer_step() -> None:
+    net, feeds = near_ties()
+    found = tune(net, feeds, spec("classification"))
+    assert found.fidelity.top1_matches == 60
+    assert found.tried[0]["outcome"].startswith("decisions agree on") and found.tried[0]["output_bits"] < 15
+    assert found.options.output_bits == 15
+
+
+def test_an_output_step_that_its_author_chose_is_kept() -> None:
+    net, feeds = near_ties()
+    with pytest.raises(PolicyNotMet) as refused:
+        tune(net, feeds, spec("classification", engine={"output_bits": 10}))
+    assert "Remove output_bits" in refused.value.hint

@@ -178,7 +178,6 @@ def test_an_xgboost_file_that_contradicts_itself_is_refused(name: str) -> None:
         ("learner.objective.name", "survival:weird"),
         ("learner.gradient_booster.name", "gblinear"),
         (f"{_FIRST}.tree_param.size_leaf_vector", "3"),
-        ("learner.gradient_booster.model.cats", {"enc": [1, 2]}),
     ],
 )
 def test_what_has_no_formula_is_refused_by_name(path: str, value: Any) -> None:
@@ -291,3 +290,10 @@ def test_changed_bytes_are_read_or_refused(data: st.DataObject) -> None:
         (lightgbm_files if kind == "txt" else xgboost_files).read(changed)
     except VerifaiError as problem:
         assert problem.code in ("source-failed", "model-unknown-operator", "model-size-bomb")
+
+
+def test_catboosts_json_is_not_taken_for_a_broken_file_of_xgboost() -> None:
+    document = {"features_info": {"float_features": []}, "model_info": {}, "oblivious_trees": [], "scale_and_bias": [1, [0]]}
+    with pytest.raises(UsageError, match="one of CatBoost, as JSON") as caught:
+        xgboost_files.read(json.dumps(document).encode())
+    assert (caught.value.code, "format='onnx'" in caught.value.hint) == ("source-failed", True)

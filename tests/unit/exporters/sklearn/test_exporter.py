@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from verifai.errors import UsageError
+from verifai.errors import UnsupportedModel, UsageError
 from verifai.stages.export import export
 
 pytest.importorskip("sklearn", reason="needs the [sklearn] extra")
@@ -22,6 +22,8 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import NMF
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import AdaBoostClassifier, VotingClassifier
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron, Ridge, SGDClassifier
 from sklearn.multioutput import MultiOutputClassifier
@@ -182,3 +184,37 @@ def test_real_data_of_large_ranges_pass_the_parity_check(tmp_path: Path) -> None
     for estimator in (Ridge().fit(large, target * 1e7 + 1e9), Perceptron().fit(large, target)):
         samples = [{"features": row[None].astype(np.float32)} for row in large[:50]]
         assert export(saved(tmp_path, estimator), samples=samples).parity.max_error < 1e-3
+
+
+TEXTS = ["a good film", "a bad film", "good acting", "bad plot"]
+
+
+@pytest.mark.parametrize(
+    ("reader", "told"),
+    [
+        (lambda: make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(TEXTS, [1, 0, 1, 0]), "TfidfVectorizer"),
+        (
+            lambda: make_pipeline(HashingVectorizer(n_features=8), LogisticRegression()).fit(TEXTS, [1, 0, 1, 0]),
+            "HashingVectorizer",
+        ),
+        (lambda: make_pipeline(DictVectorizer(), Ridge()).fit([{"a": 1.0}, {"b": 2.0}], [1, 2]), "DictVectorizer"),
+        (lambda: CountVectorizer().fit(TEXTS), "CountVectorizer"),
+    ],
+)
+def test_what_reads_texts_is_fitted_all_the_same(reader: Callable[[], Any], told: str, tmp_path: Path) -> None:
+    skops.io.dump(reader(), tmp_path / "m.skops")
+    with pytest.raises(UnsupportedModel, match=f"{told} reads texts or records") as caught:
+        export(tmp_path / "m.skops")
+    assert caught.value.code == "model-unknown-operator"
+
+
+def test_the_rest_of_a_pipeline_of_texts_can_be_exported_as_the_hint_says(tmp_path: Path) -> None:
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(TEXTS, [1, 0, 1, 0])
+    skops.io.dump(pipeline[1:], tmp_path / "m.skops")
+    assert export(tmp_path / "m.skops").model.inputs[0].shape == (1, 5)
+
+
+def test_what_is_not_fitted_is_said_to_be_so(tmp_path: Path) -> None:
+    for estimator in (make_pipeline(StandardScaler(), LogisticRegression()), Ridge()):
+        skops.io.dump(estimator, tmp_path / "m.skops")
+        assert refused(tmp_path / "m.skops").message == "the estimator is not fitted"

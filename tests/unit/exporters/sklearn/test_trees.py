@@ -127,9 +127,6 @@ def test_what_is_left_out_is_refused_by_name(tmp_path: Path) -> None:
     several = fitted(lambda: RandomForestRegressor(3), "three targets")
     with pytest.raises(UnsupportedModel, match="several targets"):
         exported(tmp_path, several)
-    codes = HistGradientBoostingRegressor(max_iter=3, categorical_features=[10, 11]).fit(*DATA["mixed"])
-    with pytest.raises(UnsupportedModel, match="categorical"):
-        exported(tmp_path, codes)
 
 
 def test_a_start_that_differs_from_row_to_row_is_not_left_out(tmp_path: Path) -> None:

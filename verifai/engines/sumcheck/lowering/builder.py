@@ -171,6 +171,8 @@ class Builder:
     """Scales that follow from others: of booleans, and of values between the steps of one rule, unseen by calibration."""
     sums: set[str] = field(default_factory=set)
     """Values that are rounded to a table as sums, rectified or not: on a wide grid they need none."""
+    functions: set[str] = field(default_factory=set)
+    """Values that a function's table makes: its results may have any bits."""
     unrounded: bool = False
     unclamped: bool = False
     sparing: bool = False

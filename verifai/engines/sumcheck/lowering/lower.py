@@ -95,6 +95,7 @@ class Lowered:
         scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
         calibrated: by operation, the function of a table that cuts its values off at a range that calibration chose.
         sums: values that were rounded to a table, and that a scale of more bits would hold on a wide grid.
+        functions: values that the table of a function made: a scale of more bits makes its results finer, at no cost.
         choice_steps: by an operation that names the largest of a tensor's cells, the real value of one step of these.
     """
 
@@ -105,6 +106,7 @@ class Lowered:
     calibrated: Mapping[int, TableKey] = field(default_factory=dict)
     choice_steps: Mapping[int, Fraction] = field(default_factory=dict)
     sums: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
 
 
 def lower(
@@ -172,7 +174,8 @@ def lower(
             blob = encode_arrays(circuit, arrays)
             steps = {new: builder.choice_steps[old] for new, old in enumerate(kept) if old in builder.choice_steps}
             used_scales = dict(sorted(builder.used_scales.items()))
-            return Lowered(circuit, arrays, blob, used_scales, cut, steps, frozenset(builder.sums))
+            sums, functions = frozenset(builder.sums), frozenset(builder.functions)
+            return Lowered(circuit, arrays, blob, used_scales, cut, steps, sums, functions)
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from math import ceil, frexp, sqrt
+from math import sqrt
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from verifai.engines.sumcheck.lowering.values import (
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
-from verifai.engines.sumcheck.lowering.wide import quotient
+from verifai.engines.sumcheck.lowering.wide import is_wide, quotient
 from verifai.engines.sumcheck.quantise.functions import EXP_ONE, IDENTITY, exponential_table
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, dyadic
 from verifai.onnx_graph.graph import Node
@@ -169,9 +169,10 @@ LARGEST_FACTOR = 1 << 30
 """Of a row of few bits, that a sum of squares can be multiplied with."""
 FACTOR_BITS = 12
 NORMAL_BITS = 10
-STORED_BITS = 8
-"""Of a row from which stored integers are made, so much finer than a table's grid."""
-UNIT_BITS = 24
+STORED_BITS = 23
+"""Of a row from which stored integers are made, as good as not rounded."""
+_UNIT_BITS = 8
+"""Behind the point, of √(M·n), in which a wide quotient is told; M·n is below 2^60."""
 
 
 def _spread(state: State, per_row: int, shape: tuple[int, ...]) -> Held:
@@ -185,6 +186,8 @@ def _centred(state: State, rows: Held, name: str) -> Held:
     builder, size = state.builder, rows.shape[-1]
     tensor = materialise(builder, rows, f"{name}.x", windows=True)
     span = builder.tensors[tensor].high - builder.tensors[tensor].low
+    if builder.fine and span.bit_length() > MAX_WIDTH - 1:
+        return _centred_wide(state, rows, tensor, span, name)
     # What stored integers are made of again is to be met, and rows of such integers have few bits.
     fine = max(0, min(MAX_WIDTH if name in state.stored else CENTRE_BITS, 15 - span.bit_length()))
     total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
@@ -199,6 +202,21 @@ def _centred(state: State, rows: Held, name: str) -> Held:
     key = table_key(IDENTITY, scale.step, scale.step, scale.low, scale.high)
     made = builder.requant(z, limbs, least, key, signed_width(scale.low, scale.high), f"{name}.centred", scale)
     return whole(made, rows.shape, scale.step)
+
+
+def _centred_wide(state: State, rows: Held, tensor: int, span: int, name: str) -> Held:
+    """The same of rows on a wide grid: rounded without a table, by as many bits as leave room for the sum of their squares."""
+    builder, size = state.builder, rows.shape[-1]
+    bits = span.bit_length() + 1
+    dropped = max(0, bits - (LARGEST_VARIANCE.bit_length() - 2 - size.bit_length()) // 2)
+    total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
+    spread = materialise(builder, _spread(state, total, rows.shape), f"{name}.sums")
+    shift = FACTOR_BITS + size.bit_length() + dropped
+    factor = round(Fraction(1 << (shift - dropped), size))
+    op = LinearCombination((tensor, spread), (factor * size, -factor), 0, builder.next)
+    z = builder.emit(op, f"{name}.centred.z")[0]
+    step = rows.step * (1 << dropped)
+    return whole(builder.rescale(z, shift, bits - dropped, f"{name}.centred", step), rows.shape, step)
 
 
 def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[int, int]:
@@ -250,20 +268,8 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     variance, factor = _variance(state, node, centred, node.number("epsilon", 1e-5))
     root = builder.emit(Isqrt(variance, builder.next), f"{name}.root")[0]
     reciprocal = builder.emit(Recip(root, builder.next), f"{name}.recip")[0]
-    unit = Held(centred.tensor, centred.index, Fraction(1))
     weight = sqrt(factor * size) / RECIP_ONE
-    product = ProductTerm(unit, _spread(state, reciprocal, rows.shape), weight)
-    own = builder.scale(name)
-    limit = builder.told(Range(0.0, _normal_limit(own, gains, biases, size))).high
-    label = f"{name}.normal"
-    form = Form((product,), 0.0, rows.shape, rows.shape, label)
-    # As fine as the result: a coarser one would decide what more bits of it can show.
-    bits = max(NORMAL_BITS, min((own.high - own.low).bit_length(), MAX_WIDTH - 1))
-    grid = choose_scale(Range(-limit, limit), bits)
-    if name in state.stored:
-        normal = _quotient(state, centred, reciprocal, weight, grid.step, label)
-    else:
-        normal = state.requantise(label, Lazy(form), grid)
+    normal = _normal(state, centred, reciprocal, weight, _normal_limit(builder.scale(name), gains, biases, size), name)
     count = rows.shape[0]
     channels = normal.at(np.ascontiguousarray(normal.index.T).reshape(1, size, 1, count))
     term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
@@ -274,13 +280,28 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     state.set_held(node, result.at(np.ascontiguousarray(back.transpose(np.argsort(order)))))
 
 
-def _quotient(state: State, centred: Held, reciprocal: int, weight: float, step: Fraction, label: str) -> Held:
-    """c·K on a grid so much finer than ``step`` that it is as good as not rounded; no row reaches beyond √n."""
-    made = state.builder.emit(RowScale(centred.tensor, reciprocal, state.builder.next, 1), f"{label}.z")[0]
-    fraction, exponent = frexp(weight)
-    unit = round(fraction * (1 << UNIT_BITS)) * Fraction(2) ** (exponent - UNIT_BITS)
-    fine = step / (1 << STORED_BITS)
-    return quotient(state, made, unit, fine, centred.shape, label, seen=ceil(sqrt(centred.shape[-1]) / fine))
+def _normal(state: State, centred: Held, reciprocal: int, weight: float, limit: float, name: str) -> Held:
+    """Centred rows times their reciprocals times ``weight``, as fine as the result: a coarser one would decide what more bits
+    of it can show.
+
+    Args:
+        limit: how far the result reaches, as calibration saw it.
+    """
+    builder, scale, label = state.builder, state.builder.scale(name), f"{name}.normal"
+    wide = builder.fine and (is_wide(scale) or signed_width(0, builder.tensors[centred.tensor].high) > MAX_WIDTH)
+    if wide or name in state.stored:
+        # No cell is longer than its row, whatever the input, so nothing is cut off; see the bound of a quotient.
+        z = builder.emit(RowScale(centred.tensor, reciprocal, builder.next, 1), f"{label}.unit")[0]
+        unit = Fraction(round(Fraction(weight) * RECIP_ONE * (1 << _UNIT_BITS)), RECIP_ONE << _UNIT_BITS)
+        bits = max(STORED_BITS if name in state.stored else MAX_WIDTH, (scale.high - scale.low).bit_length())
+        return quotient(state, z, unit, choose_scale(Range(-limit, limit), bits).step, centred.shape, label)
+    cells = Held(centred.tensor, centred.index, Fraction(1))
+    form = Form(
+        (ProductTerm(cells, _spread(state, reciprocal, centred.shape), weight),), 0.0, centred.shape, centred.shape, label
+    )
+    reach = builder.told(Range(0.0, limit)).high
+    bits = max(NORMAL_BITS, min((scale.high - scale.low).bit_length(), MAX_WIDTH - 1))
+    return state.requantise(label, Lazy(form), choose_scale(Range(-reach, reach), bits))
 
 
 def _statistics(state: State, node: Node, rows: Held, reciprocal: Held, weight: float) -> None:

@@ -210,6 +210,8 @@ def _concat(state: State, node: Node) -> None:
         return
     steps = {state.values[name].step for name in node.inputs if isinstance(state.values[name], Held)}  # type: ignore[union-attr]
     shared = len(steps) == 1 and all(isinstance(state.values[name], Held) for name in node.inputs)
+    if not shared:
+        state.builder.sums.add(node.outputs[0])  # its parts are rounded to its scale
     parts = [state.held(node, i, "" if shared else node.outputs[0]) for i in range(len(node.inputs))]
     axis = node.integer("axis", 0) % len(parts[0].shape)
     state.set_held(node, concatenate(state.builder, parts, axis, node.outputs[0], windows=state.fold))

@@ -174,9 +174,12 @@ class State:
                 return wide.wide_sum(self, name, value.form, scale)
             if value.program == RECTIFIED:
                 return wide.wide_rectified(self, name, value.form, scale)
-            scale = choose_scale(Range(float(scale.low * scale.step), float(scale.high * scale.step)), MAX_WIDTH - 1)
+            if not self.builder.fine:
+                scale = choose_scale(Range(float(scale.low * scale.step), float(scale.high * scale.step)), MAX_WIDTH - 1)
         form, program = value.form, value.program
         lone = form.terms[0] if len(form.terms) == 1 and isinstance(form.terms[0], CellTerm) else None
+        if found is None and program != RECTIFIED:
+            self.builder.functions.add(name)
         if lone is not None and not (self.fold and self._wide(lone)):
             return self._lookup(name, lone, form, program, scale)
         if found is not None and self._far_beyond(name, form, scale):
@@ -263,6 +266,16 @@ class State:
         plain = narrow_scale(whole_range, MAX_WIDTH - ARGUMENT_BITS) if self.builder.fine else narrow_scale(whole_range)
         if not self.fold:
             return plain
+        found = self._active_argument(form, program, scale, plain, whole_range)
+        reach = max(-found.low, found.high)
+        if not self.builder.fine or reach << ARGUMENT_BITS < 1 << (MAX_WIDTH - 1):
+            return found
+        # A table reaches as far below 0 as above: on a range that leans to one side, so many bits would cut off its far end.
+        largest = float(reach * found.step)
+        return choose_scale(Range(-largest, largest), MAX_WIDTH - ARGUMENT_BITS)
+
+    def _active_argument(self, form: Form, program: Program, scale: Scale, plain: Scale, whole_range: Scale) -> Scale:
+        """``plain``, or of the part of the range where the function changes."""
         values = Range(float(whole_range.low * whole_range.step), float(whole_range.high * whole_range.step))
         part = active_range(program, values, scale)
         # What lies beyond the table is split off: the whole reach has at most so many bits more.

@@ -24,6 +24,8 @@ RANGED_LEAF_BYTES = 56 + 8 + 12
 """The same of hidden weights' own cells: one column, all numerators 1."""
 PART_BYTES = 1 << 28
 """Of a code word that is not kept, what is there at a time."""
+LONG_CELLS = 1 << 22
+"""From here on, kept cells of a commitment are opened in parts until two variables are bound: their weights are never whole."""
 PADDED_BYTES = 1 << 28
 """Padded weights that take no more are kept; of more, the true cells are, in as few bytes as the weight file has for them."""
 
@@ -42,6 +44,11 @@ def first_kept(commitment: Commitment) -> int:
     return 0 if commitment.shape.hiding and first < blind_cells(commitment) else first
 
 
+def is_long(commitment: Commitment) -> bool:
+    """Whether it is opened in parts."""
+    return _kept_cells(commitment) >= LONG_CELLS
+
+
 def blind_cells(commitment: Commitment) -> int:
     """Of the blind pair of one opening; 0 where nothing hides."""
     return RESERVED_ROWS * commitment.shape.message if commitment.shape.hiding else 0
@@ -56,6 +63,13 @@ def weights_bytes(weights: Sequence[Weight]) -> int:
     return sum((8 + weight_width(weight)) * weight.size for weight in weights) + 3 * largest
 
 
+def kept_weights_bytes(weights: Sequence[Weight]) -> int:
+    """Of a proving key's weights, and of the file that they were read from."""
+    if sum(8 << weight.log_cells for weight in weights) <= PADDED_BYTES:
+        return weights_bytes(weights)
+    return 2 * sum(weight_width(weight) * weight.size for weight in weights)
+
+
 def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
     """Peak resident memory of one proof, the process included; an estimate from array sizes, meant to be met within a fifth.
 
@@ -65,7 +79,11 @@ def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
     layout = layout or plan(circuit)
     cells = sum(1 << tensor.log_cells for tensor in circuit.tensors)
     kept = 3 * 8 * cells  # the trace, over the integers and over the field
-    return PROCESS_BYTES + kept + weights_bytes(circuit.weights) + _proof_bytes(layout, LEAF_BYTES * _places(layout.bus))
+    made = weights_bytes(circuit.weights)
+    if layout.weights is not None:
+        made += _committed_bytes(layout.weights) + _hashing_bytes(layout.weights)
+    proof = kept_weights_bytes(circuit.weights) + _proof_bytes(layout, LEAF_BYTES * _places(layout.bus))
+    return PROCESS_BYTES + kept + max(made, proof)
 
 
 def registration_memory_bytes(circuit: Circuit) -> int:
@@ -114,7 +132,10 @@ def _committed_bytes(commitment: Commitment) -> int:
 
 
 def _opening_bytes(commitment: Commitment) -> int:
-    """Weights over F of what is kept, and both folded into half of the address space beside it."""
+    """Cells and weights with two variables bound, and one of them folded into half beside it. Of fewer cells, weights over F of
+    what is kept, and both folded into half of the address space."""
+    if is_long(commitment):
+        return 10 << commitment.log_cells
     return 16 * _kept_cells(commitment) + (16 << commitment.log_cells)
 
 

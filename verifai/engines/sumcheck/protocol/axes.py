@@ -13,22 +13,27 @@ from math import prod
 from typing import TypeAlias
 
 from verifai.engines.sumcheck.protocol import field
-from verifai.engines.sumcheck.protocol.field import ONE, ZERO, Ext, P
+from verifai.engines.sumcheck.protocol.field import NON_RESIDUE, ONE, ZERO, Ext, P
 from verifai.engines.sumcheck.protocol.storage import NO_AXIS, Storage, stored
 
 
 def eq_table(point: Sequence[Ext]) -> list[Ext]:
     """eq(point, i) for all i; the first coordinate belongs to the highest bit."""
-    table = [ONE]
-    for r in reversed(point):
-        high = [field.product(x, r) for x in table]
-        table = [field.sub(x, h) for x, h in zip(table, high, strict=True)] + high
-    return table
+    # By components, and without a call for each entry: half of what a verifier did once went into these lines.
+    first, second = [1], [0]
+    for a, b in reversed(point):
+        over = NON_RESIDUE * b
+        high = [(x * a + y * over) % P for x, y in zip(first, second, strict=True)]
+        high_second = [(x * b + y * a) % P for x, y in zip(first, second, strict=True)]
+        first = [(x - h) % P for x, h in zip(first, high, strict=True)] + high
+        second = [(y - h) % P for y, h in zip(second, high_second, strict=True)] + high_second
+    return list(zip(first, second, strict=True))
 
 
 @lru_cache(maxsize=64)
 def _recent_table(point: tuple[Ext, ...]) -> tuple[Ext, ...]:
-    """:func:`eq_table`, kept for the points of late: the openings ask for one point's table once per claim."""
+    """:func:`eq_table`, kept for the points of late: openings ask for one point's table once per claim, and a View of many
+    pieces once per piece."""
     return tuple(eq_table(point))
 
 
@@ -74,7 +79,7 @@ class Eq:
 
     def dense(self) -> list[Ext]:
         """All entries."""
-        return eq_table(self.point)
+        return list(_recent_table(self.point))
 
     def total(self) -> Ext:
         """Sum of all entries."""

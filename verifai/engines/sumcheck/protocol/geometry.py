@@ -8,7 +8,7 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Tensor
 from verifai.engines.sumcheck.protocol import field
-from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional, Pieces
+from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional, Pieces, Segment, eq_table
 from verifai.engines.sumcheck.protocol.convolution import windows
 from verifai.engines.sumcheck.protocol.field import ONE, ZERO, Ext
 
@@ -59,10 +59,28 @@ def group_axis(axis: Axis, group_point: Sequence[Ext]) -> Axis:
     """The output channel's functional, weighted by eq(group_point, group), the group being the channel's top bits."""
     if not group_point:
         return axis
-    groups = Eq(tuple(group_point)).dense()
-    entries = axis.dense()
+    closed = _both(axis, group_point) if isinstance(axis, Eq) else None
+    if closed is not None:
+        return closed
+    groups, entries = eq_table(group_point), axis.dense()
     inner = len(entries) // len(groups)
     return Dense(tuple(field.product(entry, groups[i // inner]) for i, entry in enumerate(entries)))
+
+
+def _both(axis: Eq, top: Sequence[Ext]) -> Pieces | None:
+    """eq(point, i)·eq(top, top bits of i): per variable (1 − a)(1 − b) at 0 and a·b at 1, so again an eq vector, scaled.
+
+    With s = (1 − a)(1 − b) + a·b, its coordinate is a·b/s. None where some s is 0.
+    """
+    weight, point = ONE, list[Ext]()
+    for a, b in zip(axis.point, top, strict=False):
+        both = field.product(a, b)
+        total = field.add(field.sub(field.sub(ONE, a), b), field.add(both, both))
+        if total == ZERO:
+            return None
+        weight = field.product(weight, total)
+        point.append(field.product(both, field.inverse(total)))
+    return Pieces(axis.bits, (Segment(0, weight, (*point, *axis.point[len(point) :])),))
 
 
 def truncated(axis: Axis, size: int) -> Axis:
@@ -163,11 +181,10 @@ def piece_axes(piece: ops.Piece, axes: Functional, source: Tensor) -> Functional
         if driven != NONE and len(indices) == source.shape[driven] and indices == tuple(range(len(indices))):
             result[driven] = axis
             continue
-        entries = axis.dense()
         if driven == NONE:
-            covered = field.total(entries[j] for j, index in enumerate(indices) if index != NONE)
-            scale = field.product(scale, covered)
+            scale = field.product(scale, _covered(axis, indices))
             continue
+        entries = axis.dense()
         target = [ZERO] * source.padded[driven]
         for j, index in enumerate(indices):
             if index != NONE:
@@ -188,9 +205,17 @@ def piece_total(piece: ops.Piece, axes: Functional) -> Ext:
     """The functional's value on the indicator of the cells that ``piece`` covers."""
     result = ONE
     for axis, indices in zip(axes, piece.indices, strict=True):
-        entries = axis.dense()
-        result = field.product(result, field.total(entries[j] for j, index in enumerate(indices) if index != NONE))
+        result = field.product(result, _covered(axis, indices))
     return result
+
+
+def _covered(axis: Axis, indices: Sequence[int]) -> Ext:
+    """Sum of the entries that have an index; of the first ones, as all are and those of a mask's row, in closed form."""
+    count = len(indices) - indices.count(NONE)
+    if NONE not in indices[:count]:
+        return axis.first(count)
+    entries = axis.dense()
+    return field.total(entries[j] for j, index in enumerate(indices) if index != NONE)
 
 
 def batch_axes(axes: Functional, first: Tensor) -> Functional:

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.prover.kernels import U64, eq_table
 
-_EPSILON = np.uint64(2**32 - 1)
+_EPSILON = np.int64(2**32 - 1)
 
 
 def to_field(values: NDArray[Any]) -> U64:
     """Signed integers as canonical elements of F_p; shape kept, contiguous."""
     wide = np.ascontiguousarray(values, dtype=np.int64)
-    return wide.view(np.uint64) - (wide < 0).astype(np.uint64) * _EPSILON
+    field: NDArray[np.int64] = wide >> 63  # all bits of negative ones, and none of others
+    field &= -_EPSILON  # p is −(2^32 − 1) modulo 2^64
+    field += wide
+    return field.view(np.uint64)
 
 
 def vector(values: Sequence[Ext]) -> U64:

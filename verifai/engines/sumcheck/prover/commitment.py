@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,16 @@ from verifai.engines.sumcheck.protocol.suite import (
     ZERO_KNOWLEDGE,
     commitment_root,
 )
-from verifai.engines.sumcheck.prover import parallel
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key
 from verifai.engines.sumcheck.prover.hash_kernels import RowHashes, sha256_rows
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
+from verifai.engines.sumcheck.prover.opened_columns import columns_at
 from verifai.engines.sumcheck.prover.stored_cells import pieces_in
 
 SALT_WORDS = ZERO_KNOWLEDGE.salt_bytes // 8
+
+Layers: TypeAlias = tuple[bytes, ...]
+"""A tree: the digests of its leaves, joined, then of every layer of nodes up to the root."""
 
 _LEAF_WORD = np.frombuffer(LEAF_TAG, dtype="<u8")[0]
 _NODE_WORDS = np.frombuffer(NODE_TAG, dtype="<u4")
@@ -45,7 +49,7 @@ class CommittedMatrix:
         cells: the 2^v values by address, or the last of them, where all before are 0. ``None`` where it hides and the code word
             is too long to be kept: they are in ``masked`` too (:meth:`values`).
         codeword: (n, 1 + R), the first column being the leaf tag; when it hides, (n, 5 + R), the salts behind the tag. ``None``
-            where it is too long to be kept: what is opened of it is then encoded again.
+            where it is too long to be kept: what is opened of it is then computed again (:mod:`.opened_columns`).
         layers: the Merkle tree, leaves first, as joined digests.
         masked: when it hides, the stored rows with masks and tails, (R, K); else None.
         number: which opening of the root ``cells`` and ``blind`` are made for.
@@ -74,6 +78,30 @@ class CommittedMatrix:
             return self.cells
         assert self.masked is not None
         return opened_cells(self.plan, self.masked, self.number)[0]
+
+    def fill(self, start: int, target: U64) -> bool:
+        """Put the cells from address ``start`` on into ``target``, zeros so far; False where none of them is kept."""
+        stop, pair, found = start + len(target), self.blind, False
+        first = self.first if self.cells is not None else self.plan.first_row << self.plan.log_message
+        if stop > first and self.cells is not None:
+            begin = max(start, first)
+            target[begin - start :] = self.cells[begin - first : stop - first]
+            found = True
+        elif stop > first:
+            assert self.masked is not None
+            pair = _blind_pair(self.plan, self.masked, self.number)
+            place, message = max(start, first), self.plan.shape.message
+            while place < stop:
+                row, column = divmod(place - first, message)
+                part = self.masked[self.plan.shape.reserved_rows + row, column : min(message, column + stop - place)]
+                target[place - start : place - start + len(part)] = part
+                place += len(part)
+            found = True
+        if pair is not None and start < len(pair):
+            part = pair[start:stop]
+            target[: len(part)] = part
+            found = True
+        return found
 
     @property
     def nbytes(self) -> int:
@@ -109,7 +137,7 @@ class CommittedMatrix:
         first = 1 + (0 if self.masked is None else SALT_WORDS)
         if self.codeword is not None:
             return open_columns(self.plan.shape, self.codeword, self.layers, positions, first)
-        shown = columns_again(self.rows(), log_length(self.plan.shape), transform_size(self.plan.shape), positions)
+        shown = columns_at(self.rows(), log_length(self.plan.shape), positions)
         front: U64 = np.empty((len(positions), first), dtype=np.uint64)
         if self.salts is not None:
             front[:, 1:] = self.salts[list(positions)]
@@ -153,22 +181,34 @@ def placed(plan: Commitment, columns: Mapping[Key, U64], first: int = 0) -> U64:
     return cells
 
 
-def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1) -> CommittedMatrix:
-    """Commit padded columns over F_p, one per key of the plan. Raises ValueError for a plan that hides: it needs coins."""
+def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1, tree: Layers | None = None) -> CommittedMatrix:
+    """Commit padded columns over F_p, one per key of the plan. Raises ValueError for a plan that hides: it needs coins.
+
+    Args:
+        tree: over the code word, where that is too long to be kept and the tree is known: it is then not made again.
+    """
     if plan.shape.hiding:  # rows without tails would also be too short for the plan's code
         raise ValueError(f"commitment {plan.shape.label} hides: it is never made without coins")
     cells = placed(plan, columns, first_kept(plan))
-    codeword, layers = _encoded(plan.shape, stored_rows(plan, cells), None, threads)
+    codeword, layers = _encoded(plan.shape, stored_rows(plan, cells), None, threads, tree)
     return CommittedMatrix(plan, cells, codeword, layers, commitment_root(plan.shape, plan.log_cells, layers[-1]))
 
 
 def commit_hiding(
-    plan: Commitment, columns: Mapping[Key, U64], coins: Coins, purpose: str, *, number: int = 0, threads: int = 1
+    plan: Commitment,
+    columns: Mapping[Key, U64],
+    coins: Coins,
+    purpose: str,
+    *,
+    number: int = 0,
+    threads: int = 1,
+    tree: Layers | None = None,
 ) -> CommittedMatrix:
     """Commit padded columns over F_p so that they stay hidden over as many openings as the plan allows.
 
     Args:
         coins: fresh for this commitment, or its own for ever. purpose: keeps the coins of one proof's commitments apart.
+        tree: as of :func:`commit`, made with the same coins.
 
     Raises:
         ValueError: the opening number is beyond the budget: nothing would mask that opening.
@@ -182,7 +222,7 @@ def commit_hiding(
     rows: U64 = np.zeros((shape.rows, shape.degree), dtype=np.uint64)
     last = shape.rows - shape.mask_rows
     rows[shape.reserved_rows : last, :size] = stored_rows(plan, cells)
-    if codeword_bytes(shape) > CODEWORD_BYTES:
+    if is_remade(shape):
         cells = None
     rows[: shape.reserved_rows, :size] = coins.field(f"{purpose}.blind", shape.reserved_rows * size).reshape(-1, size)
     rows[:, first_tail:] = coins.field(f"{purpose}.tail", shape.rows * shape.tail).reshape(shape.rows, -1)
@@ -191,7 +231,7 @@ def commit_hiding(
             count = len(rows[place])
             rows[place, size:first_tail] = coins.field(f"{purpose}.mask.{kind}", count * shape.mask).reshape(count, -1)
     salts = coins.salts(f"{purpose}.salts", shape.length)
-    codeword, layers = _encoded(shape, rows, salts, threads)
+    codeword, layers = _encoded(shape, rows, salts, threads, tree)
     root = commitment_root(shape, plan.log_cells, layers[-1])
     kept = salts if codeword is None else None
     pair = _blind_pair(plan, rows, number)
@@ -276,19 +316,28 @@ def encode(rows: U64, log_n: int, degree: int, threads: int = 1, *, first: int =
     return out
 
 
+def is_remade(shape: CommitmentShape) -> bool:
+    """Whether its code word is too long to be kept."""
+    return codeword_bytes(shape) > CODEWORD_BYTES
+
+
 def transform_size(shape: CommitmentShape) -> int:
     """The power of two that rows are evaluated with."""
     return 1 << (shape.degree - 1).bit_length()
 
 
-def _encoded(shape: CommitmentShape, rows: U64, salts: U64 | None, threads: int) -> tuple[U64 | None, tuple[bytes, ...]]:
+def _encoded(
+    shape: CommitmentShape, rows: U64, salts: U64 | None, threads: int, tree: Layers | None = None
+) -> tuple[U64 | None, Layers]:
     """The code word with tag and salts, unless it is longer than CODEWORD_BYTES, and the tree over it."""
     log, size, first = log_length(shape), transform_size(shape), 1 + (0 if salts is None else SALT_WORDS)
-    if codeword_bytes(shape) <= CODEWORD_BYTES:
+    if not is_remade(shape):
         codeword = encode(rows, log, size, threads) if salts is None else encode(rows, log, size, threads, first=first)
         if salts is not None:
             codeword[:, 1:first] = salts
         return codeword, merkle_layers(codeword, threads)
+    if tree is not None:
+        return None, tree
     hashes, part = RowHashes(shape.length, threads), _part_rows(shape.length)
     begun = min(part - first, len(rows))  # with tag and salts, whole blocks of the hash
     words = encode(rows[:begun], log, size, threads, first=first)
@@ -298,15 +347,6 @@ def _encoded(shape: CommitmentShape, rows: U64, salts: U64 | None, threads: int)
         hashes.add(words)
         words = encode(rows[start : start + part], log, size, threads, first=0)
     return None, tree_over(hashes.finish(words))
-
-
-def columns_again(rows: U64, log_n: int, degree: int, positions: Sequence[int]) -> U64:
-    """The code word's columns at ``positions``, (t, R), when it was not kept: all of it is made once more, in parts."""
-    part, places = _part_rows(1 << log_n), list(positions)
-    starts = range(0, len(rows), part)
-    return np.concatenate(
-        [encode(rows[start : start + part], log_n, degree, parallel.threads(), first=0)[places] for start in starts], axis=1
-    )
 
 
 def _part_rows(length: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,21 +69,38 @@ def evaluate(axes: Functional, cells: U64) -> Ext:
     return element(*dot(combine_columns(cells.reshape(left.shape[1], right.shape[1]), right), left))
 
 
-def spread(target: U64, column: Column, axes: Functional, factor: Ext, first: int = 0) -> None:
-    """target += factor·weights of the column's stored cells; target by component and address, from address ``first`` on."""
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Weights at the addresses [start, stop): the outer product of ``left`` (2, n) and ``right`` (2, m), n·m addresses."""
+
+    start: int
+    stop: int
+    left: U64
+    right: U64
+
+
+def spreads(column: Column, axes: Functional, factor: Ext) -> list[Spread]:
+    """factor·weights of the column's stored cells, by address."""
     storage = column.storage
-    blocks = [(piece, slice(block.start - first, block.stop - first)) for piece, block in column.blocks()]
     if storage.axis == NO_AXIS:
         left, right = split(axes)
-        ((_, block),) = blocks
-        outer_add(target[0, block], target[1, block], scaled(left, *scalars(factor)), right)
-        return
+        ((_, block),) = column.blocks()
+        return [Spread(block.start, block.stop, scaled(left, *scalars(factor)), right)]
     others = (*axes[: storage.axis], *axes[storage.axis + 1 :])
     places, (left, right) = scaled(axis_vector(axes[storage.axis]), *scalars(factor)), split(others)
-    for piece, block in blocks:
+    found = []
+    for piece, block in column.blocks():
         mine = np.ascontiguousarray(places[:, piece.start : piece.start + (1 << piece.log)])
         if right.shape[1] < _SHORT:  # a long inner loop, whatever the axes
             mine, wide = outer_all([]), outer_all([mine, left, right])
         else:
             mine, wide = outer_all([mine, left]), right
-        outer_add(target[0, block], target[1, block], mine, wide)
+        found.append(Spread(block.start, block.stop, mine, wide))
+    return found
+
+
+def spread(target: U64, column: Column, axes: Functional, factor: Ext, first: int = 0) -> None:
+    """target += factor·weights of the column's stored cells; target by component and address, from address ``first`` on."""
+    for one in spreads(column, axes, factor):
+        block = slice(one.start - first, one.stop - first)
+        outer_add(target[0, block], target[1, block], one.left, one.right)

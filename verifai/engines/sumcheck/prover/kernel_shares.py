@@ -25,7 +25,7 @@ KERNEL_MODULES = (_hash_kernels, _kernels, _lookup_kernels)
 """Imported here, so that all kernels are known before they are looked for."""
 _LETTERS = {
     "M": "uint64[:,::1]", "V": "uint64[::1]", "C": "uint64[:,:,::1]", "W": "uint32[:,::1]", "N": "int64[::1]", "u": "uint64",
-    "i": "int64",
+    "i": "int64", "F": "float64[:,::1]",
 }  # fmt: skip
 TYPES: dict[str, tuple[float, str]] = {
     "fraction_start_range": (10.6, "MMMMMuuii MVMMMuuii"),
@@ -57,6 +57,9 @@ TYPES: dict[str, tuple[float, str]] = {
     "dot": (0.3, "MM"),
     "fingerprints": (0.3, "VVVNNuu VVVVVuu"),
     "dot_base": (0.3, "VM"),
+    "centred": (0.3, "MiiF"),
+    "quad_sums": (0.9, "MM"),
+    "quad_fold": (0.5, "MMMMMMi"),
     "fingerprints_single": (0.3, "VVVV VVVN"),
 }
 """Of every kernel that the prover calls from Python: seconds that compiling takes, and its argument types, a letter each, for

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.prover.intrinsics import (
     egather,
     emul,
@@ -30,6 +31,8 @@ U64 = NDArray[np.uint64]
 _ZERO = np.uint64(0)
 _CACHED_WORDS = 1 << 14
 """Of a part of a transform."""
+_CACHED_CELLS = 1 << 11
+"""Of each quarter of a long vector, cells that stay in the cache with their weights."""
 
 
 @kernel
@@ -360,6 +363,26 @@ def scale_base(values: U64, factor: Any) -> Any:
 
 
 @kernel
+def centred(rows: U64, start: int, stop: int, out: NDArray[np.float64]) -> Any:
+    """Columns [start, stop) as integers next to 0, (R, stop − start) in double precision; and the largest magnitude.
+
+    From 2^53 on they are rounded: look at the magnitude first.
+    """
+    largest = _ZERO
+    half = np.uint64(P // 2)
+    for i in range(rows.shape[0]):
+        row = rows[i, start:stop]
+        target = out[i]
+        for j in range(stop - start):
+            negative = row[j] > half
+            magnitude = np.uint64(P) - row[j] if negative else row[j]
+            largest = max(largest, magnitude)
+            value = np.float64(np.int64(magnitude))
+            target[j] = -value if negative else value
+    return largest
+
+
+@kernel
 def encode_block(columns: U64, twiddles: U64, shift: Any, out: U64, first: int) -> None:
     """One coset of the Reed–Solomon code: out[q, first + i] = row_i(shift·ω^bitrev(q)), q in [0, K).
 
@@ -401,3 +424,97 @@ def encode_block(columns: U64, twiddles: U64, shift: Any, out: U64, first: int) 
                             y[i] = fmul(fsub(a, b), w)
                 length = half
                 stride *= 2
+
+
+@kernel
+def _sums_with(f: U64, g: U64, w0: U64, w1: U64) -> Any:
+    """Σ f·w and Σ g·w: f and g (n,) over F_p, w over F; four words."""
+    a = fproducts()
+    b = fproducts()
+    c = fproducts()
+    d = fproducts()
+    for i in range(f.shape[0]):
+        fgather(a, f[i], w0[i])
+        fgather(b, f[i], w1[i])
+        fgather(c, g[i], w0[i])
+        fgather(d, g[i], w1[i])
+    return fsum(a), fsum(b), fsum(c), fsum(d)
+
+
+@kernel
+def _sum_with(f: U64, w0: U64, w1: U64) -> Any:
+    """Σ f·w: two words."""
+    a = fproducts()
+    b = fproducts()
+    for i in range(f.shape[0]):
+        fgather(a, f[i], w0[i])
+        fgather(b, f[i], w1[i])
+    return fsum(a), fsum(b)
+
+
+@kernel
+def _apart(high: U64, low: U64, out: U64) -> None:
+    for i in range(out.shape[0]):
+        out[i] = fsub(high[i], low[i])
+
+
+@kernel
+def quad_sums(cells: U64, weights: U64) -> Any:
+    """Eleven sums Σ f·w over F, a word per component, for the quarters 2a + b of the first two variables (a, b).
+
+    cells: quarters over F_p, (4, n). weights: two rows a quarter, (8, n). f_ab, w_ab being quarters: f_a0·w_c0 for (a, c) = 00,
+    01, 10, 11, then (f_a1 − f_a0)(w_c1 − w_c0) for the same, then f_01·w_01, f_11·w_11 and (f_11 − f_01)(w_11 − w_01).
+    """
+    n = cells.shape[1]
+    size = min(n, _CACHED_CELLS)
+    out = np.zeros(22, dtype=np.uint64)
+    d, e = np.empty((3, size), dtype=np.uint64), np.empty((6, size), dtype=np.uint64)
+    for start in range(0, n, size):
+        stop = start + size
+        for a in range(2):
+            _apart(cells[2 * a + 1, start:stop], cells[2 * a, start:stop], d[a])
+            for word in range(2):
+                low = 4 * a + word
+                _apart(weights[low + 2, start:stop], weights[low, start:stop], e[2 * a + word])
+        _apart(cells[3, start:stop], cells[1, start:stop], d[2])
+        for word in range(2):
+            _apart(weights[6 + word, start:stop], weights[2 + word, start:stop], e[4 + word])
+        for c in range(2):
+            w0, w1 = weights[4 * c, start:stop], weights[4 * c + 1, start:stop]
+            s = _sums_with(cells[0, start:stop], cells[2, start:stop], w0, w1)
+            t = _sums_with(d[0], d[1], e[2 * c], e[2 * c + 1])
+            for a in range(2):
+                for word in range(2):
+                    place = 2 * (2 * a + c) + word
+                    out[place] = fadd(out[place], s[2 * a + word])
+                    out[8 + place] = fadd(out[8 + place], t[2 * a + word])
+        x = _sum_with(cells[1, start:stop], weights[2, start:stop], weights[3, start:stop])
+        y = _sum_with(cells[3, start:stop], weights[6, start:stop], weights[7, start:stop])
+        z = _sum_with(d[2], e[4], e[5])
+        for word in range(2):
+            out[16 + word] = fadd(out[16 + word], x[word])
+            out[18 + word] = fadd(out[18 + word], y[word])
+            out[20 + word] = fadd(out[20 + word], z[word])
+    return out
+
+
+@kernel
+def quad_fold(cells: U64, weights: U64, at: U64, scaled_at: U64, out_cells: U64, out_weights: U64, start: int) -> None:
+    """The same quarters with both variables bound: Σ_q at_q·f_q and Σ_q scaled_at_q·w_q, to the places from ``start`` on.
+
+    at, scaled_at (4, 2): an element of F for each quarter. out_cells, out_weights: (2, N).
+    """
+    n = cells.shape[1]
+    x0, x1 = out_cells[0, start : start + n], out_cells[1, start : start + n]
+    y0, y1 = out_weights[0, start : start + n], out_weights[1, start : start + n]
+    x0[:], x1[:], y0[:], y1[:] = _ZERO, _ZERO, _ZERO, _ZERO
+    for q in range(4):
+        f, w0, w1 = cells[q], weights[2 * q], weights[2 * q + 1]
+        a0, a1, b0, b1 = at[q, 0], at[q, 1], scaled_at[q, 0], scaled_at[q, 1]
+        for i in range(n):
+            x0[i] = fadd(x0[i], fmul(f[i], a0))
+            x1[i] = fadd(x1[i], fmul(f[i], a1))
+        for i in range(n):
+            p0, p1 = emul(w0[i], w1[i], b0, b1)
+            y0[i] = fadd(y0[i], p0)
+            y1[i] = fadd(y1[i], p1)

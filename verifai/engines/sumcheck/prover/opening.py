@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol
 
 import numpy as np
 
+from verifai.engines.sumcheck.planning.memory import is_long
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.batching import row_weights
 from verifai.engines.sumcheck.protocol.claim import ZERO
@@ -18,21 +21,82 @@ from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
 from verifai.engines.sumcheck.prover.arrays import element, embed, scalars, vector
 from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
-from verifai.engines.sumcheck.prover.functionals import spread
-from verifai.engines.sumcheck.prover.kernels import U64, dot_base, scaled
+from verifai.engines.sumcheck.prover.functionals import Spread, spreads
+from verifai.engines.sumcheck.prover.kernels import U64, dot_base, outer_add, scaled
 from verifai.engines.sumcheck.prover.levels import Combination, prove_combinations
+from verifai.engines.sumcheck.prover.paired_rounds import PartedWeights, Quarters
 from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fold_base, product_round, product_round_base
 
 
+class Member(Protocol):
+    """One commitment's part of the sum while its variables are being bound."""
+
+    matrix: CommittedMatrix
+    values: U64 | None
+
+    def total(self) -> Ext:
+        """Σ cells·weights, before any variable is bound."""
+
+    def start(self, factor: Ext) -> None:
+        """The high variables are bound: from here on the weights carry their indicator's value."""
+
+    def round(self) -> tuple[Ext, Ext]:
+        """Constant and leading coefficient."""
+
+    def bind(self, r: Ext) -> None:
+        """Bind the first variable."""
+
+
 @dataclass
-class Member:
-    """One commitment's part of the sum while its variables are being bound. weights: of the matrix's own cells."""
+class LongMember:
+    """A member whose weights are never whole: its first two variables are bound in parts (:mod:`.paired_rounds`)."""
+
+    matrix: CommittedMatrix
+    quarters: Quarters
+    values: U64 | None = None
+    weights: U64 | None = None
+    _factor: Ext = field.ONE
+    _first: Ext | None = None
+
+    def total(self) -> Ext:
+        """Of both passes, the first is the one that knows it."""
+        return self.quarters.total
+
+    def start(self, factor: Ext) -> None:
+        """Messages of the first two rounds, and what is left after them, carry it."""
+        self._factor = factor
+
+    def round(self) -> tuple[Ext, Ext]:
+        """Constant and leading coefficient."""
+        if self.values is None or self.weights is None:
+            constant, leading = self.quarters.first() if self._first is None else self.quarters.second(self._first)
+            return field.product(constant, self._factor), field.product(leading, self._factor)
+        a0, a1, c0, c1 = product_round(self.values, self.weights)
+        return element(a0, a1), element(c0, c1)
+
+    def bind(self, r: Ext) -> None:
+        """Bind the next variable: of the first two, both with the second one."""
+        if self.values is not None and self.weights is not None:
+            self.values = fold(self.values, *scalars(r))  # one after the other: the longer one is gone before
+            self.weights = fold(self.weights, *scalars(r))
+        elif self._first is not None:
+            self.values, self.weights = self.quarters.bound(self._first, r, self._factor)
+        else:
+            self._first = r
+
+
+@dataclass
+class WholeMember:
+    """A member with all of its weights. weights: of the matrix's own cells."""
 
     matrix: CommittedMatrix
     weights: U64
     values: U64 | None = None
-    total: Ext = field.ZERO
     _cells: U64 | None = None
+
+    def total(self) -> Ext:
+        """As it is defined."""
+        return element(*dot_base(self.matrix.values(), self.weights))
 
     def start(self, factor: Ext) -> None:
         """The high variables are bound: from here on the weights carry their indicator's value."""
@@ -83,7 +147,7 @@ def prove_openings(
 ) -> tuple[Opening, ...]:
     """Send everything that the verifier's ``check_openings`` takes; the openings in the groups' order, then the levels'."""
     alpha = channel.challenge("openings.alpha")
-    rounds = FinalRounds([Member(matrix, claim_weights(matrix, claims, alpha)) for group in groups for matrix in group])
+    rounds = FinalRounds([make_member(matrix, claims, alpha) for group in groups for matrix in group])
     # The claim is the verifier's business; here only its challenges matter.
     _, z = product_rounds(Rounds(channel, rounds.compute, rounds.bind), "openings", ZERO, rounds.count)
     channel.send_open("openings.values", rounds.values())
@@ -112,16 +176,25 @@ def combine(
     return found
 
 
-def claim_weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext) -> U64:
-    """W: the functionals of this commitment's claims, times powers of α, for the cells that the matrix has."""
-    weights = np.zeros((2, (1 << matrix.plan.log_cells) - matrix.first), dtype=np.uint64)
-    power = field.ONE
+def make_member(
+    matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext, more: Sequence[Spread] = ()
+) -> LongMember | WholeMember:
+    """A commitment's part of the sum. Its weights W: the functionals of its claims, times powers of α, and ``more``."""
+    own, power = list[tuple[OpeningClaim, Ext]](), field.ONE
     for claim in claims:
-        column = matrix.plan.columns.get(claim.key)
-        if column is not None:
-            spread(weights, column, claim.axes, power, matrix.first)
+        if claim.key in matrix.plan.columns:
+            own.append((claim, power))
         power = field.product(power, alpha)
-    return weights
+    blocks = chain((one for claim, power in own for one in spreads(matrix.plan.columns[claim.key], claim.axes, power)), more)
+    if is_long(matrix.plan):
+        quarters = Quarters(matrix.plan.log_cells, matrix.fill, PartedWeights(blocks))
+        quarters.measure()
+        return LongMember(matrix, quarters)
+    weights = np.zeros((2, (1 << matrix.plan.log_cells) - matrix.first), dtype=np.uint64)
+    for block in blocks:
+        place = slice(block.start - matrix.first, block.stop - matrix.first)
+        outer_add(weights[0, place], weights[1, place], block.left, block.right)
+    return WholeMember(matrix, weights)
 
 
 class FinalRounds:
@@ -130,19 +203,17 @@ class FinalRounds:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
         self.count = max(member.matrix.plan.log_cells for member in members)
-        for member in members:
-            if member.matrix.plan.log_cells < self.count:
-                member.total = element(*dot_base(member.matrix.values(), member.weights))
+        self._totals = [one.total() if one.matrix.plan.log_cells < self.count else field.ZERO for one in members]
         self._step = 0
         self._high = field.ONE
 
     def compute(self) -> list[Ext]:
         """Constant and leading coefficient of the next round."""
         constant, leading = field.ZERO, field.ZERO
-        for member in self.members:
+        for member, total in zip(self.members, self._totals, strict=True):
             waiting = self.count - self._step - member.matrix.plan.log_cells
             if waiting > 0:  # total·high·(1 − X)
-                constant = field.add(constant, field.product(member.total, self._high))
+                constant = field.add(constant, field.product(total, self._high))
                 continue
             if waiting == 0:
                 member.start(self._high)

@@ -20,10 +20,11 @@ from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, vector
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
+from verifai.engines.sumcheck.prover.functionals import Spread
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, dot, halve_sum
 from verifai.engines.sumcheck.prover.levels import prove_combinations
-from verifai.engines.sumcheck.prover.opening import FinalRounds, Member, claim_weights, combine
-from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fraction_round
+from verifai.engines.sumcheck.prover.opening import FinalRounds, combine, make_member
+from verifai.engines.sumcheck.prover.parallel import fold, fraction_round
 
 
 class _Products:
@@ -97,11 +98,9 @@ def prove_hidden_openings(
     claims = [*claims, *check_products(_Products(channel, triples), pads.plan)]
     alpha = channel.challenge("openings.alpha")
     _, coefficients = batched(pads, claims, powers_of(alpha, len(claims) + len(pads.equations)))
-    members = [Member(matrix, claim_weights(matrix, claims, alpha)) for group in groups for matrix in group]
-    witness = groups[0][0]
-    for column, values in pad_columns(pads, coefficients):
-        _add_pad_weights(members[0], ("pad", column, 0), vector(values))
-    rounds = FinalRounds(members)
+    witness, *others = [matrix for group in groups for matrix in group]
+    own = [one for column, values in pad_columns(pads, coefficients) for one in _pad_weights(witness, column, vector(values))]
+    rounds = FinalRounds([make_member(witness, claims, alpha, own), *(make_member(one, claims, alpha) for one in others)])
     final = _MaskedRounds(channel, rounds, _mask_pads(witness))
     claim, z = product_rounds(final, "openings", ZERO, rounds.count)
     mask = final.forms.coefficients(claim)
@@ -112,13 +111,12 @@ def prove_hidden_openings(
     return prove_combinations(channel, combine(groups, z, mix, blind, more), levels, threads)
 
 
-def _add_pad_weights(member: Member, key: tuple[str, int, int], coefficients: U64) -> None:
+def _pad_weights(matrix: CommittedMatrix, column: int, coefficients: U64) -> list[Spread]:
     """c on a pad's low cell, c·x on its high one."""
-    start = member.matrix.plan.columns[key].addresses[0] - member.matrix.first
-    half = coefficients.shape[1]
-    for first, factor in ((start, field.ONE), (start + half, X)):
-        part = np.ascontiguousarray(member.weights[:, first : first + half])
-        member.weights[:, first : first + half] = add_scaled(part, coefficients, *scalars(factor))
+    start, half = matrix.plan.columns["pad", column, 0].addresses[0], coefficients.shape[1]
+    return [
+        Spread(first, first + half, vector([factor]), coefficients) for first, factor in ((start, field.ONE), (start + half, X))
+    ]
 
 
 def _region(matrix: CommittedMatrix) -> slice:

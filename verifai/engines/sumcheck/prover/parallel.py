@@ -51,6 +51,15 @@ def _over(count: int, work: Callable[[int, int], Any]) -> list[Any]:
     return list(pool.map(lambda one: work(*one), _ranges(count, threads)))
 
 
+def in_parts(count: int, work: Callable[[int, int], Any]) -> list[Any]:
+    """``work`` over ranges that make up [0, count), one per thread: of parts that are long enough, however few they are."""
+    found = _POOL.get()
+    if found is None or count < 2:
+        return [work(0, count)]
+    pool, threads = found
+    return list(pool.map(lambda one: work(*one), _ranges(count, min(threads, count))))
+
+
 def _total(parts: list[Any]) -> tuple[int, ...]:
     return tuple(sum(map(int, words)) % P for words in zip(*parts, strict=True))
 

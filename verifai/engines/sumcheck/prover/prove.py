@@ -32,7 +32,14 @@ from verifai.engines.sumcheck.protocol.transcript import HashCoins, Transcript
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, proof_key, tensor_seed
-from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, commit_hiding, commitment_coins
+from verifai.engines.sumcheck.prover.commitment import (
+    CommittedMatrix,
+    commit,
+    commit_hiding,
+    commitment_coins,
+    is_remade,
+)
+from verifai.engines.sumcheck.prover.kept_tree import KeptTree
 from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.prover.lookups import Block, Member
 from verifai.engines.sumcheck.prover.opening import prove_openings
@@ -95,7 +102,12 @@ class ProvenStatement:
 
 
 def prepare(
-    circuit: Circuit, weights: Sequence[NDArray[Any]], threads: int = 1, *, weights_seed: bytes | None = None
+    circuit: Circuit,
+    weights: Sequence[NDArray[Any]],
+    threads: int = 1,
+    *,
+    weights_seed: bytes | None = None,
+    tree: KeptTree | None = None,
 ) -> ProvingKey:
     """Pad the weights and, where the circuit commits them, commit.
 
@@ -103,6 +115,7 @@ def prepare(
         circuit: planned (:func:`..planning.plan.planned`). weights: per weight, its true cells, any integer dtype.
         weights_seed: 32 secret bytes that the hiding commitment to weights is made from; the same seed, the same root. Without
             it a fresh one is drawn, and the root is good for this key alone.
+        tree: where the tree over a long code word of the weights is kept, or is to be kept.
 
     Raises:
         UsageError: ``circuit-not-planned``. UnsupportedModel: as the planner. EvidenceRejected: ``weights-malformed``.
@@ -121,12 +134,12 @@ def prepare(
     identity = weights_digest(blob)
     del blob
     if layout.weights is not None:
-        columns = arrays.columns()
+        columns, plan = arrays.columns(), layout.weights
+        make: Callable[..., CommittedMatrix] = partial(commit, plan, columns, threads=threads)
         if circuit.zero_knowledge:
-            own = commitment_coins(layout.weights, columns, weights_seed if weights_seed else os.urandom(SEED_BYTES))
-            committed = commit_hiding(layout.weights, columns, own, "weights", threads=threads)
-        else:
-            committed = commit(layout.weights, columns, threads)
+            own = commitment_coins(plan, columns, weights_seed if weights_seed else os.urandom(SEED_BYTES))
+            make = partial(commit_hiding, plan, columns, own, "weights", threads=threads)
+        committed = make() if tree is None or not is_remade(plan.shape) else tree.committed(plan.shape.length, make)
         identity = committed.root.hex()
     digest, tables = circuit_digest(encode(circuit)), bus_tables(circuit, layout.bus)
     return ProvingKey(circuit, digest, layout, arrays, committed, identity, tables)
@@ -267,6 +280,7 @@ def interact(
     progress.phase("operations", len(key.circuit.ops))
     check_operations(party)
     progress.phase("openings")
+    witness.forget()
     joint = [session.matrix]
     if key.committed is not None:
         joint.append(key.committed.for_opening(bound.statement.opening_number))

@@ -23,7 +23,9 @@ def warm_up(progress: Progress = SILENT, phase: str = "warm-up") -> None:
     from verifai.engines.sumcheck.circuit.weights import encode_weights
     from verifai.engines.sumcheck.interpreter.run import run
     from verifai.engines.sumcheck.prover.hash_kernels import RowHashes
-    from verifai.engines.sumcheck.prover.kernels import U64, add_powers, scale_base
+    from verifai.engines.sumcheck.prover.kernels import U64, add_powers
+    from verifai.engines.sumcheck.prover.opened_columns import columns_at
+    from verifai.engines.sumcheck.prover.paired_rounds import PartedWeights, Quarters
     from verifai.engines.sumcheck.prover.prove import prepare, prove
     from verifai.engines.sumcheck.prover.warm_up_circuits import random_input, warm_up_circuits
     from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
@@ -32,8 +34,11 @@ def warm_up(progress: Progress = SILENT, phase: str = "warm-up") -> None:
     circuits = warm_up_circuits()
     circuits += [(planned(circuit, ZERO_KNOWLEDGE), weights) for circuit, weights in circuits]
     progress.phase(phase, len(circuits))
-    scale_base(np.zeros(1, np.uint64), np.uint64(1))  # which no honest proof calls, and a bug would
-    RowHashes(1).finish(np.zeros((1, 1), np.uint64))  # small code words are kept
+    columns_at(np.zeros((1, 1), np.uint64), 1, [0])  # small code words are kept,
+    RowHashes(1).finish(np.zeros((1, 1), np.uint64))  # and hashed at once
+    quarters = Quarters(2, lambda start, target: True, PartedWeights([]))  # small commitments are opened whole
+    quarters.measure()
+    quarters.bound((0, 1), (0, 1), (1, 0))
     nothing: U64 = np.zeros((2, 1), np.uint64)
     add_powers(nothing[0], nothing[1], nothing[0].copy(), nothing.copy())  # small proofs have no levels
     for circuit, weights in circuits:

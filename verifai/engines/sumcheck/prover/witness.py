@@ -85,6 +85,10 @@ class Witness:
             self._field[tensor, masked] = to_field(cells)
         return self._field[tensor, masked]
 
+    def forget(self) -> None:
+        """Drop what can be made again."""
+        self._field.clear()
+
     def tap(self, op: ops.WindowMax, u: int, v: int) -> Ints:
         """One tap of a window on all padded output cells, flat; outside the operand's true cells: its least value."""
         source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]

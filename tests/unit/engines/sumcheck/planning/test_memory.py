@@ -9,7 +9,13 @@ import pytest
 from tests.support import sumcheck_examples as examples
 from verifai.engines.sumcheck.circuit.program import Circuit, Weight, WeightVisibility
 from verifai.engines.sumcheck.planning import memory
-from verifai.engines.sumcheck.planning.memory import codeword_bytes, first_kept, peak_memory_bytes, weights_bytes
+from verifai.engines.sumcheck.planning.memory import (
+    codeword_bytes,
+    first_kept,
+    kept_weights_bytes,
+    peak_memory_bytes,
+    weights_bytes,
+)
 from verifai.engines.sumcheck.planning.plan import plan, planned
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
 
@@ -43,6 +49,15 @@ def test_padded_weights_count_where_they_are_kept(monkeypatch):
     assert weights_bytes(weights) == 2 * padded <= 2 * memory.PADDED_BYTES
     monkeypatch.setattr(memory, "PADDED_BYTES", padded - 1)
     assert weights_bytes(weights) == (8 + 1) * 1025 * 4096 + 3 * padded
+    assert kept_weights_bytes(weights) == 2 * 1025 * 4096
+
+
+def test_a_long_opening_takes_a_quarter(monkeypatch):
+    layout = plan(_wide(16384))
+    long = memory._opening_bytes(layout.weights)
+    assert layout.weights.stored_cells > memory.LONG_CELLS > layout.witness.stored_cells
+    monkeypatch.setattr(memory, "LONG_CELLS", 1 << 40)
+    assert memory._opening_bytes(layout.weights) > 2 * long
 
 
 @pytest.mark.parametrize("suite", [INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)

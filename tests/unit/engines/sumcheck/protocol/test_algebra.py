@@ -342,3 +342,34 @@ def test_interpolation_finds_the_coefficients():
         samples = [field.total(field.scale(c, x**k) for k, c in enumerate(coefficients)) for x in range(degree + 1)]
         assert interpolate(samples) == coefficients
     assert element(*vector([(1, 2), (3, 4)])[:, 1]) == (3, 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(randoms, st.integers(0, 4), st.integers(0, 3), st.booleans())
+def test_a_groups_axis_is_the_product_of_both_vectors(pick, inner, groups, degenerate):
+    axis = _axis(pick, inner + groups)
+    top = _point(pick, groups)
+    if degenerate and groups and isinstance(axis, ax.Eq):  # coordinates 0 and 1: no entry is left, and no closed form either
+        axis, top = ax.Eq((field.ZERO, *axis.point[1:])), (field.ONE, *top[1:])
+    chosen = ax.eq_table(top)
+    expected = [field.product(entry, chosen[i >> inner]) for i, entry in enumerate(axis.dense())]
+    found = geometry.group_axis(axis, top)
+    assert found.dense() == expected
+    assert found.bits == axis.bits
+    assert element(*functionals.axis_vector(found)[:, -1]) == expected[-1]
+    point = _point(pick, inner + groups)
+    assert found.at(point) == ax.Dense(tuple(expected)).at(point)
+
+
+@settings(max_examples=60, deadline=None)
+@given(randoms, st.lists(st.lists(st.integers(-1, 5), min_size=1, max_size=6), min_size=1, max_size=3))
+def test_a_piece_counts_the_cells_that_it_covers(pick, rows):
+    indices = tuple(tuple(ops.NONE if one < 0 else one for one in row) for row in rows)
+    axes = _functional(pick, [(len(row) - 1).bit_length() for row in rows])
+    piece = ops.Piece(0, (ops.NONE,) * len(rows), indices, (0,))
+    covered = np.array([1])
+    for axis, row in zip(axes, indices, strict=True):
+        own = np.zeros(1 << axis.bits, dtype=np.int64)
+        own[: len(row)] = [index != ops.NONE for index in row]
+        covered = np.multiply.outer(covered, own)
+    assert geometry.piece_total(piece, axes) == _apply(axes, covered[0])

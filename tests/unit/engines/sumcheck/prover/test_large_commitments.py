@@ -13,14 +13,17 @@ from tests.support import sumcheck_examples as examples
 from tests.support.conformance_cases import Registrable
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.planning import memory
+from verifai.engines.sumcheck.planning.memory import is_long
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, LEAF_TAG, ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import commitment, padded_weights, parallel
+from verifai.engines.sumcheck.prover import commitment, padded_weights, paired_rounds, parallel
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.arrays import scalars
 from verifai.engines.sumcheck.prover.hash_kernels import RowHashes
 from verifai.engines.sumcheck.prover.key_cache import key_bytes
+from verifai.engines.sumcheck.prover.opened_columns import columns_at
 from verifai.engines.sumcheck.prover.padded_weights import PaddedWeights, padded_weight
 from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare, prove
 from verifai.engines.sumcheck.prover.relations import prove_link, prove_registration
@@ -70,6 +73,9 @@ def test_a_proof_does_not_depend_on_what_is_kept(name, suite, monkeypatch):
     monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
     monkeypatch.setattr(commitment, "PART_BYTES", 0)
     monkeypatch.setattr(padded_weights, "PADDED_BYTES", 0)
+    monkeypatch.setattr(memory, "LONG_CELLS", 1)
+    monkeypatch.setattr(paired_rounds, "PART_CELLS", 64)
+    assert is_long(kept.layout.witness) and is_long(kept.layout.weights)
     made, found = _proven(MODELS[name], suite, monkeypatch)
     assert made.committed.codeword is None and key_bytes(made) < key_bytes(kept)
     assert found.statement == wanted.statement and found.proof == wanted.proof
@@ -97,6 +103,7 @@ def test_every_opening_of_a_hidden_root_shows_the_code_word_that_was_hashed(monk
     kept, wanted, relations = everything()
     monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
     monkeypatch.setattr(commitment, "PART_BYTES", 0)
+    monkeypatch.setattr(memory, "LONG_CELLS", 1)
     keys, made, more = everything()
     assert keys[0].committed.codeword is None and kept[0].committed.codeword is not None
     assert (made, more) == (wanted, relations) and len({one.proof for one in made}) == len(numbers)
@@ -165,8 +172,24 @@ def test_a_tree_in_parts_is_the_tree(rows, salted, monkeypatch):
     for part in (0, 64 * 32 * 2):
         monkeypatch.setattr(commitment, "PART_BYTES", part)
         assert commitment._encoded(shape, cells, salts, 2) == (None, wanted)
-        again = commitment.columns_again(cells, 5, 8, [3, 0, 31])
+        again = columns_at(cells, 5, [3, 0, 31])
         assert np.array_equal(again, kept[[3, 0, 31], 1 + (commitment.SALT_WORDS if salted else 0) :])
+
+
+@pytest.mark.parametrize(("length", "log_n"), [(5, 6), (1 << 15, 16), (20_000, 17)])
+def test_single_columns_are_the_code_words(length, log_n):
+    """Cells of every size, over several stretches of 2^14 coefficients, and a last one that is shorter."""
+    random = np.random.default_rng(length)
+    cells = random.integers(0, P, (8, length), dtype=np.uint64)
+    cells[0] %= np.uint64(1 << 16)
+    cells[1] = np.uint64(P) - random.integers(1, 1 << 30, length, dtype=np.uint64)
+    cells[2:6] = np.array([[P // 2], [P // 2 + 1], [0], [P - 1]], dtype=np.uint64)  # sums as large as they can be
+    cells[6] = (1 << 16) - 1
+    positions = [0, 1, (1 << log_n) - 1, *random.integers(0, 1 << log_n, 9).tolist()]
+    whole = commitment.encode(cells, log_n, 1 << (length - 1).bit_length(), first=0)
+    assert np.array_equal(columns_at(cells, log_n, positions), whole[positions])
+    small = np.ascontiguousarray(cells[[0, 4, 5, 6]])  # one part each
+    assert np.array_equal(columns_at(small, log_n, positions), whole[positions][:, [0, 4, 5, 6]])
 
 
 def test_weights_are_the_same_whenever_they_are_made(monkeypatch):

@@ -163,6 +163,10 @@ _REARRANGED = frozenset(
 
 def _keep_bounds(state: State, node: Node) -> None:
     """Numbers that only moved, with zeros beside them at most, are within the same bounds; a truth value is 0 or 1."""
+    if node.op_type in ("ArgMax", "ArgMin") and not node.domain:
+        shape = state.graph.shapes[node.inputs[0]]
+        state.exact_bounds[node.outputs[0]] = 0, shape[node.integer("axis", 0)] - 1
+        return
     if node.op_type not in _REARRANGED or node.domain or state.graph.types.get(node.outputs[0]) not in INTEGERS:
         return
     several = {"Concat": slice(None), "ScatterElements": slice(0, 3, 2), "ScatterND": slice(0, 3, 2)}

@@ -16,6 +16,7 @@ from verifai.engines.sumcheck.lowering.comparisons import narrowed, sloped
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.integers import note_joined
 from verifai.engines.sumcheck.lowering.linear import planar, planar_pair, planar_shape
+from verifai.engines.sumcheck.lowering.select import computed_rows
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, ConvTerm
 from verifai.engines.sumcheck.lowering.views import Index, concatenate
@@ -109,6 +110,18 @@ def _gather_nd(state: State, node: Node, index: Index) -> Index:
     wide = tuple(one.reshape(*one.shape, *[1] * (found[0].ndim - batch)) for one in leading)
     cells: Index = index[(*wide, *found)]
     return cells
+
+
+def _gather_by_tuples(state: State, node: Node) -> None:
+    """GatherND; by computed tuples where all but the last of their axes have one place, as a batch of one has."""
+    shape, tuples = (state.graph.shapes[name] for name in node.inputs[:2])
+    depth, computed = tuples[-1], node.inputs[1] not in state.graph.constants and node.inputs[0] not in state.graph.constants
+    if not computed or node.integer("batch_dims", 0) or not 0 < depth <= len(shape) or set(shape[: depth - 1]) - {1}:
+        rearranged(_gather_nd)(state, node)
+        return
+    found = state.held(node, 1)
+    numbers = found.at(np.ascontiguousarray(found.index[..., -1]).reshape(tuples[:-1] or (1,)))
+    computed_rows(state, node, numbers, shape[depth - 1], depth - 1, shape)
 
 
 def _trilu(state: State, node: Node, index: Index) -> Index:
@@ -235,7 +248,7 @@ HANDLERS: dict[str, Callable[[State, Node], None]] = {
     "DepthToSpace": rearranged(_depth_to_space),
     "SpaceToDepth": rearranged(_space_to_depth),
     "GatherElements": rearranged(_gather_elements),
-    "GatherND": rearranged(_gather_nd),
+    "GatherND": _gather_by_tuples,
     "Trilu": rearranged(_trilu),
     "ReverseSequence": rearranged(_reverse),
     "CenterCropPad": rearranged(_centre_crop_pad),

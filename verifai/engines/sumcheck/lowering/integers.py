@@ -16,7 +16,7 @@ from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import Held
-from verifai.engines.sumcheck.quantise.functions import constant
+from verifai.engines.sumcheck.quantise.functions import Program, constant
 from verifai.engines.sumcheck.quantise.scales import Range, integer_scale
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.graph import Node
@@ -233,8 +233,20 @@ def divide(state: State, node: Node) -> bool:
 
 
 def truncate(state: State, node: Node) -> None:
-    """A real number cut off after the point."""
+    """A real number cut off after the point.
+
+    ONNX leaves open what a number beyond the type's becomes; onnxruntime, which is the float model here, wraps it around. Where
+    a range reaches a little beyond, since ranges end at powers of two, the circuit does the same; further off it is refused.
+    """
     kind, name = state.graph.types[node.outputs[0]], node.inputs[0]
-    scale = state.scale(state.reshaped.get(name, name))
-    _note(state, node, (trunc(scale.low * scale.step), trunc(scale.high * scale.step)), kind)
-    cells.apply(state, node, (("x",), ("trunc",)))
+    scale, limits = state.scale(state.reshaped.get(name, name)), np.iinfo(kind)
+    low, high = (trunc(end * scale.step) for end in (scale.low, scale.high))
+    count = int(limits.max) - int(limits.min) + 1
+    program: Program = (("x",), ("trunc",))
+    beyond = low < limits.min or high > limits.max
+    if beyond and count <= 1 << MAX_BITS and limits.min - count <= low and high <= limits.max + count:
+        least, size = constant(float(limits.min)), constant(float(count))
+        turns: Program = (*program, least, ("sub",), size, ("div",), ("floor",), size, ("mul",))
+        program, low, high = (*program, *turns, ("sub",)), int(limits.min), int(limits.max)
+    _note(state, node, (low, high), kind)
+    cells.apply(state, node, program)

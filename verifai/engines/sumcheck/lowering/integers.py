@@ -6,7 +6,7 @@ nothing wraps around: what could is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import trunc
 
 import numpy as np
@@ -119,6 +119,14 @@ OPERATORS = frozenset(_BOUNDS)
 """Operators whose results may be integers that are computed."""
 
 
+def note_joined(state: State, node: Node, positions: Sequence[int]) -> None:
+    """Note the scale of integers that are put together from operands, constants among them. Raises UnsupportedModel."""
+    kind = state.graph.types.get(node.outputs[0], "float32")
+    if kind in INTEGERS:
+        found = [_bounds(state, node, position) for position in positions]
+        _note(state, node, (min(low for low, _ in found), max(high for _, high in found)), kind)
+
+
 def derive(state: State, node: Node) -> None:
     """Note the scale of an integer result, which follows from its operands. Raises UnsupportedModel."""
     name = node.outputs[0]
@@ -134,25 +142,52 @@ def derive(state: State, node: Node) -> None:
 
 
 _REARRANGED = frozenset(
-    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Tile", "Pad", "Cast", "Concat"}
+    {
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Slice",
+        "Expand",
+        "Identity",
+        "Tile",
+        "Pad",
+        "Cast",
+        "Concat",
+        "ScatterElements",
+        "ScatterND",
+    }
 )
 
 
 def _keep_bounds(state: State, node: Node) -> None:
     """Numbers that only moved, with zeros beside them at most, are within the same bounds; a truth value is 0 or 1."""
+    if node.op_type in ("ArgMax", "ArgMin") and not node.domain:
+        shape = state.graph.shapes[node.inputs[0]]
+        state.exact_bounds[node.outputs[0]] = 0, shape[node.integer("axis", 0)] - 1
+        return
     if node.op_type not in _REARRANGED or node.domain or state.graph.types.get(node.outputs[0]) not in INTEGERS:
         return
-    moved = node.inputs if node.op_type == "Concat" else node.inputs[:1]
-    found = [
-        (0, 1) if state.graph.types.get(name) == "bool" else state.exact_bounds.get(name)
-        for name in moved
-        if name not in state.graph.constants
-    ]
+    several = {"Concat": slice(None), "ScatterElements": slice(0, 3, 2), "ScatterND": slice(0, 3, 2)}
+    moved = node.inputs[several.get(node.op_type, slice(1))]
+    found = [_exact(state, name) for name in moved if name not in state.graph.constants]
     known = [one for one in found if one is not None]
     arrays = [state.graph.constants[name] for name in moved if name in state.graph.constants]
     known += [(int(one.min()), int(one.max())) for one in arrays if one.size]
     if len(known) == len(moved) and (node.op_type != "Pad" or len(node.inputs) < 3 or not node.inputs[2]):
         state.exact_bounds[node.outputs[0]] = min(0, *(low for low, _ in known)), max(0, *(high for _, high in known))
+
+
+def _exact(state: State, name: str) -> Bounds | None:
+    """What is known of computed integers, or of an input: the numbers that it is refused beyond."""
+    if state.graph.types.get(name) == "bool":
+        return 0, 1
+    value = state.values.get(name)
+    if name in state.graph.inputs and isinstance(value, Held) and value.step == 1 and not value.zero_point:
+        tensor = state.builder.tensors[value.tensor]
+        return tensor.low, tensor.high
+    return state.exact_bounds.get(name)
 
 
 def _note(state: State, node: Node, bounds: Bounds, kind: str) -> None:

@@ -152,7 +152,10 @@ def _columns_of(
     missing = [name for name in names if name not in table.columns]
     if missing:
         has = f"The file has: {_names(list(table.columns))}"
-        raise InputRejected("input-missing", f"there is no {_listed('column', missing)}", where=where, hint=has)
+        there = "there is no" if len(missing) == 1 else "there are no"
+        if len(missing) == len(names) and any(DECIMAL.fullmatch(name) for name in table.columns):
+            has += ". The first row must name the columns"
+        raise InputRejected("input-missing", f"{there} {_listed('column', missing)}", where=where, hint=f"{has}.")
     if len(names) != _width(spec):
         message = f"{len(names)} columns, but the model takes {_width(spec)} for {spec.name!r}"
         hint = f"Rows are samples, columns the values of one. The file has: {_names(list(table.columns))}."

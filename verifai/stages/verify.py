@@ -362,7 +362,7 @@ def note_clamped(proof: ProofPredicate) -> list[Finding]:
         "may be farther from the float model's than the lock says"
     )
     remedy = "Do not take the output for the model's: ask for a circuit that is calibrated with data like this input."
-    return [not_checked(SATURATED, message, "V6", remedy)]
+    return [not_checked(SATURATED, message, "V6", remedy=remedy)]
 
 
 def _first_difference(left: Statement, right: Statement) -> str:

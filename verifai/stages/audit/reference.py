@@ -53,7 +53,7 @@ def match_inputs(engine: ProofEngine, statement: Statement, options: AuditOption
             message = f"whether the given {name!r} is the proven one was not checked: it is private, and the proof binds it to "
             message += "nothing that you hold; it serves the run of the float model alone"
             remedy = 'To match inputs, ask for a circuit with this tensor "hashed" or "public".'
-            findings.append(not_checked("input-not-matched", message, "V8", remedy, where=name))
+            findings.append(not_checked("input-not-matched", message, "V8", remedy=remedy, where=name))
             continue
         try:
             findings.append(match(engine, known[name], values))
@@ -107,7 +107,7 @@ def compare_with_reference(
     if missing:
         message = f"the float model was not run: {'; '.join(why for why, _ in missing)}"
         remedy = next((remedy for _, remedy in missing if remedy), "")
-        return [not_checked("reference-not-run", message, "A5", remedy)], ()
+        return [not_checked("reference-not-run", message, "A5", remedy=remedy)], ()
     limits = Limits(memory_bytes=options.budget.memory_bytes)
     samples = [inputs]
     if statement.batch:

@@ -29,7 +29,7 @@ from verifai.engines.sumcheck.lowering.values import (
 )
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.lowering.wide import RECTIFIED, ROOM_BITS, is_wide
-from verifai.engines.sumcheck.quantise.active import active_range
+from verifai.engines.sumcheck.quantise.active import active_range, even_reach
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, keeps_scale, substitute
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, narrow_scale, whole_scale
 from verifai.errors import UnsupportedModel
@@ -259,12 +259,13 @@ class State:
         if not self.fold:
             return plain
         found = self._active_argument(form, program, scale, plain, whole_range)
-        reach = max(-found.low, found.high)
-        if not self.builder.fine or reach << ARGUMENT_BITS < 1 << (MAX_WIDTH - 1):
+        if not self.builder.fine:
             return found
         # A table reaches as far below 0 as above: on a range that leans to one side, so many bits would cut off its far end.
-        largest = float(reach * found.step)
-        return choose_scale(Range(-largest, largest), MAX_WIDTH - ARGUMENT_BITS)
+        fits = max(-found.low, found.high) << ARGUMENT_BITS < 1 << (MAX_WIDTH - 1)
+        largest = even_reach(program, Range(float(found.low * found.step), float(found.high * found.step)), scale)
+        even = choose_scale(Range(-largest, largest), MAX_WIDTH - ARGUMENT_BITS)
+        return found if fits and found.step <= even.step else even
 
     def _active_argument(self, form: Form, program: Program, scale: Scale, plain: Scale, whole_range: Scale) -> Scale:
         """``plain``, or of the part of the range where the function changes."""

@@ -293,11 +293,11 @@ class _Audit:
             return finding
 
         self._each("V7", context)
-        self._given, findings = match_inputs(engine, statement, self._options)
+        self._given, findings = match_inputs(engine, statement, self._options, verified.names)
         self._findings += findings
         if expect.outputs is not None:
             try:
-                self._findings += check_tensors(engine, statement, Role.OUTPUT, expect.outputs)
+                self._findings += check_tensors(engine, statement, Role.OUTPUT, expect.outputs, verified.names)
             except VerifaiError as problem:
                 self._add(problem, "V9")
 

@@ -252,6 +252,14 @@ def test_sets_beyond_a_bound_are_refused(bound: str, most: int, monkeypatch: pyt
     assert refused.value.code == "model-size-bomb"
 
 
+def test_paths_of_too_many_comparisons_are_refused_before_they_are_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = of_sets([float(one) for one in range(100)], sets=20)
+    monkeypatch.setattr(trees, "MAX_TESTS", 20)
+    with pytest.raises(UnsupportedModel, match="comparisons") as refused:
+        canonicalise(model.SerializeToString(), where="m")
+    assert refused.value.code == "model-size-bomb"
+
+
 def test_rows_that_onnxruntime_would_take_for_others_are_refused() -> None:
     """Of outputs that a row reaches no weight of, onnxruntime leaves the base value out, or the second class."""
     model = regressor(13, base_values=[0.5, 2.0])

@@ -39,6 +39,8 @@ MAX_LEAVES = 1 << 20
 MAX_DEPTH = 255
 MAX_CELLS = 1 << 25
 """Of the matrices that tell which comparisons a leaf needs."""
+MAX_TESTS = 1 << 24
+"""On the paths to all leaves together; each is kept while the layout is chosen."""
 _SIZES = (16, 32, 64, 128, 256)
 _PER_BIT = 16
 """A bit that is committed costs about as much as so many cells of a matrix."""
@@ -203,11 +205,14 @@ def laid_out(forest: Forest, features: int, outputs: int, where: str) -> Layout:
         UnsupportedModel: ``model-malformed``, ``model-non-finite``, ``model-size-bomb``.
     """
     _require_numbers(forest, features, where)
-    leaves = []
+    leaves, tests = [], 0
     for leaf in _leaves(forest, where):
         leaves.append(leaf)
+        tests += len(leaf[0])
         if len(leaves) > MAX_LEAVES:
             raise refuse("model-size-bomb", f"the trees have more than {MAX_LEAVES:,} leaves", where, _HINT)
+        if tests > MAX_TESTS:
+            raise refuse("model-size-bomb", f"the paths to the leaves hold more than {MAX_TESTS:,} comparisons", where, _HINT)
     if not any(path for path, _, _ in leaves):
         raise refuse("model-malformed", "its trees never look at their input", where)
     if any(isinstance(test, SetSum) for path, _, _ in leaves for test in path):

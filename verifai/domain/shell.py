@@ -13,4 +13,4 @@ def shell(path: object) -> str:
 
 def rebuild_hint(circuit: object, engine: str) -> str:
     """How to make a circuit folder's build of one engine anew from what its lock pins."""
-    return f"Run: `verifai compile {shell(circuit)} --engine {engine} --locked`, to rebuild what the lock pins."
+    return f"Run: `verifai compile {shell(circuit)} --engine {shell(engine)} --locked`, to rebuild what the lock pins."

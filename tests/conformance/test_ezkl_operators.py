@@ -17,19 +17,11 @@ TOO_LARGE = {
 }
 """Refused by ezkl for their size, which an estimate or the tuner says; the same operator came out right with other cases."""
 
-WRITTEN_WITH_OTHERS = frozenset(
-    {
-        "AffineGrid", "Attention", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Col2Im", "DFT", "Det",
-        "RoiAlign", "RotaryEmbedding", "STFT", "Scatter", "TensorScatter",
-    }
-)  # fmt: skip
-"""Operators that reach ezkl as others, whose own cases stand in the file; none of these was put through it by itself yet."""
-
 
 def test_every_form_that_check_lets_through_came_out_right_in_ezkl() -> None:
     outcomes = {one["case"]: one for many in read().values() for one in many}
     assert json.loads(TARGET.read_text("utf-8"))["ezkl"] == VERSION
-    let_through = {case.name for case in reaching() if case.operator not in WRITTEN_WITH_OTHERS}
+    let_through = {case.name for case in reaching()}
     assert len(let_through) > 400
     wrong = {
         name: outcomes.get(name, {"outcome": "not measured"})
@@ -50,7 +42,6 @@ def test_every_operator_with_a_node_test_came_out_right_once_and_most_were_prove
 def test_what_is_known_to_be_wrong_is_refused_by_name() -> None:
     assert {"Trilu", "DequantizeLinear", "QuantizeLinear"} <= set(REFUSED)
     assert not (EXACT | TABLES | DIVISIONS) & set(REFUSED)
-    assert not WRITTEN_WITH_OTHERS & set(read()), "measured by now: take it out of the list"
 
 
 def test_the_page_is_current() -> None:

@@ -45,6 +45,18 @@ def circuits(tmp_path_factory: pytest.TempPathFactory) -> dict[Visibility, Circu
 
 
 @pytest.mark.parametrize("visibility", list(Visibility))
+def test_a_gap_is_not_said_to_need_other_calibration_data(
+    circuits: dict[Visibility, CircuitFolder], visibility: Visibility, tmp_path: Path
+) -> None:
+    row = DATA[1:2].astype(np.float32)
+    for value, word in ((np.nan, "stands for it"), (np.inf, "stands for it"), (1e9, "calibration data")):
+        row[0, 2] = value
+        with pytest.raises(InputRejected) as caught:
+            list(prove(circuits[visibility], [{"x": row}], tmp_path / "out"))
+        assert word in caught.value.hint
+
+
+@pytest.mark.parametrize("visibility", list(Visibility))
 def test_a_row_is_proven_under_the_scales_of_its_columns(
     circuits: dict[Visibility, CircuitFolder], visibility: Visibility, tmp_path: Path
 ) -> None:

@@ -129,6 +129,27 @@ def test_inferences_of_an_evaluation_count_as_proofs_where_the_policy_asks_for_b
     assert "evidence-not-asked" in codes(verdict)
 
 
+def test_an_audit_names_who_signed_the_evaluation_and_says_once_what_all_proofs_share(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, data, key = circuit(root, "audited"), rows_set(), root / "signer.key"
+    write_data_lock(root / "audited.lock", lock_of(data))
+    evaluate(folder, data, lock_of(data), root / "audited.evaluation")
+    assert run(capsys, "key", "new", key, "--no-passphrase")[0] == 0
+    assert run(capsys, "seal", root / "audited.evaluation", "--key", key)[0] == 0
+    trust = root / "audited.toml"
+    assert run(capsys, "trust", "init", "-o", trust, "--lock", folder.lock_path, "--key", f"{key}.pub")[0] == 0
+    status = cli.run(
+        ["audit", *map(str, (root / "audited.evaluation", "--trust", trust, "--data", root / "audited.lock", "--no-rederive"))]
+    )
+    told = capsys.readouterr().out
+    assert status in (0, 3)  # the key was not made again
+    assert "signed by signer (key " in told.splitlines()[1]
+    assert "nobody whom the trust file names" not in told
+    assert told.count("[signature-not-required]") == 3  # of the circuit, of the evaluation, and of all proofs once
+    assert ", and 2 more" in told
+
+
 def test_an_interrupted_evaluation_goes_on_and_proves_nothing_twice(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = circuit(root, "interrupted")
     data = rows_set()

@@ -63,7 +63,7 @@ class Parties:
         where = (str(self.folder("anna")), str(MODEL), str(self.base / "inputs.npy"))
         status, said = self.run("round", "init", *where, "--kind", "exact", *voters, "--key", key, "--git", "--state", state)
         assert status == 0, said
-        assert "--git`" in said, "the printed commands are complete"
+        assert f"--key {key} --state {state} --git`" in said, "the printed commands are complete"
 
     def join(self, name: str, *more: str) -> tuple[int, str]:
         chair = () if name == "anna" else ("--coordinator", str(self.base / "anna.key.pub"))

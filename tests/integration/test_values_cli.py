@@ -162,6 +162,26 @@ def test_json_has_numbers_beside_integers(wine: CircuitFolder, root: Path, capsy
     assert inspected["values"] == y["values"] and "labels" not in inspected and "decisions" not in inspected
 
 
+def test_a_table_is_matched_by_the_columns_of_the_lock_and_not_by_their_order(
+    wine: CircuitFolder, root: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The file that was proven from may hold more than inputs; one whose header says something else is another input."""
+    bundle, anchor, table = proven(capsys, root, wine), trust(capsys, root, wine), tmp_path / "row.csv"
+    row = [repr(float(cell)) for cell in WINE.data[1].astype(np.float32)]
+    turned, swapped = [*COLUMNS[::-1], "quality"], [COLUMNS[1], COLUMNS[0], *COLUMNS[2:]]
+    for names, cells, status, code in (
+        (turned, [*row[::-1], "good"], 0, "input-matches"),
+        (swapped, row, 1, "input-mismatch"),
+        (COLUMNS[:-1], row[:-1], 2, "input-missing"),
+    ):
+        table.write_text(f"{','.join(names)}\n{','.join(cells)}\n")
+        for verb in (("verify", bundle, "--lock", wine.lock_path), ("audit", bundle, "--trust", anchor)):
+            document = ran(capsys, *verb, "--input", table)
+            found = [one["code"] for part in document.get("bundles", []) for one in part["findings"]]
+            found += [document["error"]["code"]] if "error" in document else []
+            assert (document["status"], code in found) == (status, True), (verb[0], names, document)
+
+
 def test_compiling_again_with_other_labels_is_no_reproduction(
     wine: CircuitFolder, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

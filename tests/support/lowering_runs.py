@@ -53,8 +53,9 @@ def built(
     inside = Visibility.PRIVATE if suite.zero_knowledge else Visibility.PUBLIC
     tensors = {t.name: inside for t in net.inputs} | {t.name: Visibility.PUBLIC for t in net.outputs}
     return lower(
-        net, scales_for(net, feeds, options), tensors=tensors, weights=WeightVisibility.PUBLIC, split=True, suite=suite
-    )
+        net, scales_for(net, feeds, options), tensors=tensors, weights=WeightVisibility.PUBLIC, split=True, suite=suite,
+        rounds_once=options.rounds_once,
+    )  # fmt: skip
 
 
 def outputs(net: OnnxModel, made: Lowered, feed: Mapping[str, Array]) -> list[tuple[Array, Array, float]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.support.gate_world import ALICE, GATE_KEY, MALLORY, World, fake_engines
+from verifai.bundle import canonical
 from verifai.bundle.archive import pack
 from verifai.cli import app as cli
 from verifai.errors import EvidenceRejected, UsageError
@@ -91,6 +94,19 @@ def test_a_verdict_that_is_not_on_the_log_asked_for_is_told(world: World) -> Non
     path, _, _ = verdict(world)
     log = f'[log]\norigin = "example.org/log"\nkey = "{ALICE.public_key}"\n'
     assert codes(world, path, trust=trust(world, extra=log))["not-logged"] == "policy-not-met"
+
+
+def test_a_false_signature_of_a_trusted_key_on_the_manifest_is_refused(world: World) -> None:
+    """Only the verdict has to be signed; but what is forged beside it is not passed over."""
+    path, _, _ = verdict(world)
+    manifest = path / "bundle.dsse.json"
+    envelope = json.loads(manifest.read_bytes())
+    (signature,) = envelope["signatures"]
+    data = bytearray(base64.b64decode(signature["sig"]))
+    data[5] ^= 1
+    signature["sig"] = base64.b64encode(data).decode()
+    manifest.write_bytes(canonical.encode(envelope))
+    assert codes(world, path)["signature-invalid"] == "rejected"
 
 
 def test_a_changed_verdict_and_a_bundle_without_one_are_refused(world: World, tmp_path: Path) -> None:

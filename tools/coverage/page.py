@@ -23,7 +23,8 @@ user types it, with 100 samples, the default limits and `--task regression`. The
 the file itself. Weights are mostly random: what is measured is which files are taken, not what models are worth.
 
 *proven*: verified, within the default fidelity (99 of 100 errors below 0.01 of the output's standard deviation). *floor missed*: `compile`
-found no circuit that faithful, and refused. *refused*: with a reason and a hint. *too slow*: not through after 240 seconds.
+found no circuit that faithful, and refused. *refused*: with a reason and a hint. *too slow*: not through after 240 seconds of processor
+time.
 *bug*: any other end. *wrong*: accepted, and more than a quarter of the output's range off.
 Files that their own tool could not write, or that onnxruntime cannot run, are not counted. Files of the first run were measured
 before the operators that it showed to be missing were added, and most of those that failed there again afterwards; of the routes

@@ -221,7 +221,6 @@ MODELS: tuple[RealModel, ...] = (
         "photographs of scikit-learn",
         _nudenet,
         NUDENET,
-        floor=0.05,
     ),
     RealModel("ocr-direction", "RapidOCR text direction, 48 × 96", "ONNX as shipped", "rendered lines", _direction, RAPIDOCR),
     RealModel(
@@ -231,9 +230,8 @@ MODELS: tuple[RealModel, ...] = (
         "rendered lines",
         _recogniser,
         RAPIDOCR,
-        floor=1.0,
     ),
-    RealModel("magika", "Magika standard v3.3", "ONNX as shipped", "files of Python packages", _magika, MAGIKA, floor=0.1),
+    RealModel("magika", "Magika standard v3.3", "ONNX as shipped", "files of Python packages", _magika, MAGIKA),
     RealModel(
         "minilm",
         "all-MiniLM-L6-v2 with embedding, 16 tokens",
@@ -241,7 +239,6 @@ MODELS: tuple[RealModel, ...] = (
         "English sentences",
         _minilm,
         MINILM,
-        floor=0.05,
     ),
     RealModel("resnet18", "ResNet-18, narrow", "PyTorch module", "handwritten digits", _trained("resnet18"), torch=True),
     RealModel("vit", "ViT-tiny, 4 blocks", "PyTorch module", "handwritten digits", _trained("vit"), torch=True),

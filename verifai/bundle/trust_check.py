@@ -104,7 +104,9 @@ def _check_manifest(bundle: OpenBundle, trust: Trust) -> Finding:
     if rule is None:
         # An invalid signature of any key we know is false evidence, whatever role the key has.
         check_signatures(bundle.envelope, trust.keys.values(), where=MANIFEST_NAME)
-        return not_checked("signature-not-required", "the trust file demands no signature on releases", "T2", MANIFEST_NAME)
+        return not_checked(
+            "signature-not-required", "the trust file demands no signature on releases", "T2", where=MANIFEST_NAME
+        )
     return at_step(require_signers(bundle.envelope, rule, TrustRole.RELEASE, trust, MANIFEST_NAME), "T2")
 
 
@@ -116,7 +118,7 @@ def _check_attestation(attestation: Attestation, trust: Trust) -> Finding:
     if role is None or rule is None:
         check_signatures(attestation.envelope, trust.keys.values(), where=where)
         kind = attestation.predicate.TYPE
-        return not_checked("signature-not-required", f"the trust file demands no signature on {kind}", "T3", where)
+        return not_checked("signature-not-required", f"the trust file demands no signature on {kind}", "T3", where=where)
     return at_step(require_signers(attestation.envelope, rule, role, trust, where), "T3")
 
 

@@ -19,6 +19,7 @@ from verifai.errors import InputRejected, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from verifai.domain.names import PlaceNames
     from verifai.domain.statement import TensorStatement
     from verifai.onnx_graph.inputs import Samples
     from verifai.onnx_graph.model import OnnxModel
@@ -83,11 +84,11 @@ def read_tensors(
     return [dict(sample) for sample in read.samples]
 
 
-def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> dict[str, Any]:
+def read_named(source: str, tensors: Sequence[TensorStatement], names: PlaceNames, option: str) -> dict[str, Any]:
     """One sample of the tensors that a statement names, or as many as it is of, stacked: float32, or int64 where its values are
     whole numbers in statement and file. Raises InputRejected, UsageError."""
     batch = bool(tensors and tensors[0].batch)
-    read = _read_named(source, tensors)
+    read = _read_named(source, tensors, names)
     for note in read.notes:
         current().note(note)
     if batch:
@@ -115,18 +116,20 @@ def _stacked(read: Samples, items: int, source: str, option: str) -> dict[str, A
     return {name: np.stack([sample[name] for sample in read.samples]) for name in read.samples[0]}
 
 
-def _read_named(source: str, tensors: Sequence[TensorStatement]) -> Samples:
+def _read_named(source: str, tensors: Sequence[TensorStatement], names: PlaceNames) -> Samples:
     """A statement does not say of which type the model's inputs are, and float32 does not hold each integer beyond 2^24."""
     from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
 
     stdin = stdin_bytes(source)
+    texts = {name: names.texts(name) for name in names.categories}
+    columns = TableColumns(names.columns, categories=texts, named_only=True)
     whole = {one.name for one in tensors if one.role is Role.INPUT and _counts(one)}
     while True:
         shapes = [one.shape[1:] if one.batch else one.shape for one in tensors]  # a sample's
         dtypes = ["int64" if one.name in whole else _DTYPE[one.role] for one in tensors]
         specs = [TensorSpec(one.name, *kind) for one, kind in zip(tensors, zip(dtypes, shapes, strict=True), strict=True)]
         try:
-            return read_samples(source, _Named(tuple(specs)), stdin=stdin)
+            return read_samples(source, _Named(tuple(specs)), stdin=stdin, columns=columns)
         except InputRejected as problem:
             if not whole:
                 raise

@@ -114,8 +114,8 @@ def register(app: typer.Typer) -> None:
             if trust_file.trust.allow_test_srs:
                 current().note("INSECURE: the trust file accepts proofs that the maker of a test set-up can forge.")
             expect = Expectations(
-                inputs=None if input_ is None else lambda tensors: read_named(input_, tensors, "--input"),
-                outputs=None if output is None else lambda tensors: read_named(output, tensors, "--output"),
+                inputs=None if input_ is None else lambda tensors, names: read_named(input_, tensors, names, "--input"),
+                outputs=None if output is None else lambda tensors, names: read_named(output, tensors, names, "--output"),
                 context=expect_context,
             )
             with current().progress() as progress:

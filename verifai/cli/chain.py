@@ -91,8 +91,8 @@ def register(app: typer.Typer) -> None:
         Each bundle is verified against its own lock; each segment must have taken what the one before put out.
         """
         expect = Expectations(
-            inputs=None if input_ is None else lambda tensors: read_named(input_, tensors, "--input"),
-            outputs=None if output is None else lambda tensors: read_named(output, tensors, "--output"),
+            inputs=None if input_ is None else lambda tensors, names: read_named(input_, tensors, names, "--input"),
+            outputs=None if output is None else lambda tensors, names: read_named(output, tensors, names, "--output"),
             context=expect_context,
         )
         with current().progress() as progress:

@@ -26,6 +26,7 @@ from verifai.cli.help import VerbCommand
 from verifai.cli.outputs import check_outputs, output_kind
 from verifai.cli.printable import printable
 from verifai.cli.streams import width_of
+from verifai.cli.suggest import followable
 from verifai.domain.codes import remedy
 from verifai.domain.findings import Finding
 from verifai.errors import Interrupted, UsageError, VerifaiError
@@ -147,7 +148,7 @@ class Frame:
 
     def fail(self, error: VerifaiError) -> int:
         """Report ``error``, and what to do about it, and return its status."""
-        hint = error.hint or remedy(error.code)
+        hint = followable(error.hint or remedy(error.code), self.command)
         if self.json:
             document: dict[str, Any] = {
                 "schema": f"verifai/{self.command or 'verifai'}/v1",

@@ -144,23 +144,20 @@ def _register_init(app: typer.Typer) -> None:
         lines = [
             f"Round {made.id[:12]}… asks {len(terms.voters)} verifiers about {terms.job.samples} sample(s), tolerating "
             f"{tolerate} faulty. Commit by {terms.commit_by}, reveal by {terms.reveal_by}.",
-            *_next_commands(folder, key, me.keyid, "join" if me.keyid in terms.voters else "close", git=git),
+            *_next_commands(folder, key, me.keyid, "join" if me.keyid in terms.voters else "close", state, git=git),
             f"Your fingerprint, if they ask: {spoken(me.keyid)}",
         ]
         data_ = {"folder": str(folder), "round": made.id, "voters": list(terms.voters), "beacon": terms.beacon.source}
         return Result({**data_, "coordinator": me.keyid, "fingerprint": spoken(me.keyid)}, lines, verdict="done")
 
 
-def _next_commands(folder: Path, key: Path, chair: str, own: str, *, git: bool) -> list[str]:
-    if git:
-        return [
-            f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(chair)} --git`",
-            f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))} --git`",
-        ]
-    return [
-        f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(chair)}`",
-        f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))}`",
-    ]
+def _next_commands(folder: Path, key: Path, chair: str, own: str, state: Path | None, *, git: bool) -> list[str]:
+    """``state``: as it was given; the names of the voters lie there."""
+    where, more = plain(shell(folder)), " --git" if git else ""
+    kept = "" if state is None else f" --state {plain(shell(state))}"
+    command = f"verifai round {shell(own)} {where} --key {plain(shell(key))}{kept}{more}"
+    each = f"verifai round join {where} --key KEY --coordinator {shell(chair)}{more}"
+    return ["Each verifier runs: `" + each + "`", "You run: `" + command + "`"]
 
 
 def _register_join(app: typer.Typer) -> None:

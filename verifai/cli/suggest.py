@@ -1,8 +1,11 @@
-"""A command that does not exist: which one was meant. Answered from the table of verbs, so no verb is loaded."""
+"""A command or an option that does not exist: which one was meant. Commands are answered from the table of verbs, so none is
+loaded; verbs are where a hint names an option of others."""
 
 from __future__ import annotations
 
 import difflib
+import functools
+import re
 from collections.abc import Collection, Sequence
 
 from verifai.cli.verbs import VERBS, Verb
@@ -80,3 +83,43 @@ def other_option(option: str, taken: Collection[str]) -> str:
     """What to do instead of giving ``option`` to a command that takes only ``taken``; "" where nothing is known."""
     ways = _OTHER_OPTIONS.get(option, {})
     return "" if option in taken else next((way for other, way in ways.items() if not other or other in taken), "")
+
+
+_TICKED = re.compile(r"`[^`]*`")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
+_NAMED = 3
+"""Most commands that are named for an option."""
+
+
+def followable(hint: str, command: str) -> str:
+    """``hint``, and of options in it that ``command`` has not: which commands have them.
+
+    One text is said by all commands that meet the same thing, and not all have the option that it names. Commands between
+    backticks say themselves whose their options are.
+
+    Args:
+        command: as ``--json`` names it, such as ``trust-init``.
+    """
+    named = list(dict.fromkeys(_OPTION.findall(_TICKED.sub("", hint))))
+    taken = {options for name, options in option_names() if name.replace(" ", "-") == command} if named else ()
+    for option in named if taken else []:
+        owners = ["`" + f"verifai {name}" + "`" for name, options in option_names() if option in options]
+        if owners and option not in frozenset().union(*taken) and f"{option} is an option of" not in hint:
+            more = len(owners) - _NAMED
+            last = f"{more} more" if more > 0 else owners.pop() if len(owners) > 1 else ""
+            hint += f" {option} is an option of " + " and ".join(filter(None, (", ".join(owners[:_NAMED]), last))) + "."
+    return hint
+
+
+@functools.cache
+def option_names() -> tuple[tuple[str, frozenset[str]], ...]:
+    """Every command, and the options that it takes. Imports all verbs, so it is for a command that has failed."""
+    from verifai.cli.lazy import commands_of
+
+    found = []
+    for name, row in VERBS.items():
+        verbs = {name: row} if isinstance(row, Verb) else {f"{name} {one}": verb for one, verb in row.verbs.items()}
+        for whole, verb in verbs.items():
+            params = commands_of(verb.module)[whole.split()[-1]].params
+            found.append((whole, frozenset(one for parameter in params for one in parameter.opts)))
+    return tuple(found)

@@ -12,7 +12,7 @@ from rich.table import Table
 from verifai.cli.frame import plain
 from verifai.domain.codes import remedy
 from verifai.domain.fidelity import FEW_SAMPLES, Fidelity
-from verifai.domain.findings import Finding, Outcome
+from verifai.domain.findings import Finding, Outcome, folded
 from verifai.domain.shown import ShownTensor, shown_blocks
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def value_lines(shown: Sequence[ShownTensor]) -> list[str]:
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """One line per finding, with its mark."""
+    """One line per finding, with its mark; what is said alike of many places in one."""
     lines = []
-    for finding in findings:
+    for finding in folded(findings):
         step = f"[dim]{finding.step:<5}[/] " if finding.step else ""
         where = f" [dim]({plain(finding.where)})[/]" if finding.where else ""
         lines.append(f" {_MARK[finding.outcome]} {step}{plain(finding.message)}{where} [dim]\\[{finding.code}][/]")

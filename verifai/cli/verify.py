@@ -130,8 +130,8 @@ def _locks(
 
 def _expectations(input_: str | None, output: str | None, context: str | None, allow_test: bool) -> Expectations:
     return Expectations(
-        inputs=None if input_ is None else lambda tensors: read_named(input_, tensors, "--input"),
-        outputs=None if output is None else lambda tensors: read_named(output, tensors, "--output"),
+        inputs=None if input_ is None else lambda tensors, names: read_named(input_, tensors, names, "--input"),
+        outputs=None if output is None else lambda tensors, names: read_named(output, tensors, names, "--output"),
         context=context,
         allow_test_srs=allow_test,
     )

@@ -198,7 +198,7 @@ def judge_distance(one: OutputComparison, pinned: Fidelity, how: str, *, cap: fl
     if one.spread_error is not None or one.integers:
         return (finding,)
     message = f"how far {one.name!r} is in spreads of the output was not judged: the lock pins no spread of it"
-    return finding, not_checked("reference-distance", message, "A6", "Compile again: older releases did not pin it.")
+    return finding, not_checked("reference-distance", message, "A6", remedy="Compile again: older releases did not pin it.")
 
 
 TOLD_ITEMS = 20
@@ -297,7 +297,7 @@ def judge_pinned(pinned: Fidelity, *, part: bool = False, cap: float | None = No
     if pinned.task is None or (pinned.spread_error is None and pinned.top1_matches is None):
         message = "how near the circuit is to its float model was not judged: the lock pins no error in spreads of the output"
         return not_checked(
-            "fidelity-not-judged", message, step, "Compile again: older releases did not measure it.", where=where
+            "fidelity-not-judged", message, step, remedy="Compile again: older releases did not measure it.", where=where
         )
     limits = POOR_BEYOND[pinned.task]
     most = limits.spread_error if cap is None else cap

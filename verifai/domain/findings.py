@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -82,7 +83,7 @@ def holds(code: str, message: str, step: str = "", *, where: str = "", evidence:
     return Finding(code, Outcome.HOLDS, message, where=where, evidence=evidence, step=step)
 
 
-def not_checked(code: str, message: str, step: str = "", remedy: str = "", *, where: str = "") -> Finding:
+def not_checked(code: str, message: str, step: str = "", *, remedy: str = "", where: str = "") -> Finding:
     """Something that was not looked at, said aloud."""
     return Finding(code, Outcome.NOT_CHECKED, message, where=where, remedy=remedy, step=step)
 
@@ -95,6 +96,28 @@ def missed(code: str, message: str, remedy: str, *, where: str = "") -> Finding:
 def at_step(finding: Finding, step: str) -> Finding:
     """The same finding under another step's number."""
     return replace(finding, step=step)
+
+
+def folded(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """For people: what is said alike of three places or more, and nothing is to be done about, said once, with their number.
+
+    An evaluation holds an attestation for each proof, and all of them are, say, unsigned.
+    """
+    listed = list(findings)
+    calm = [replace(one, where="") if one.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED) else None for one in listed]
+    counted = Counter(one for one in calm if one is not None)
+    found: list[Finding] = []
+    told: set[Finding] = set()
+    for one, key in zip(listed, calm, strict=True):
+        if key is None or counted[key] < _MANY or not one.where:
+            found.append(one)
+        elif key not in told:
+            found.append(replace(one, where=f"{one.where}, and {counted[key] - 1:,} more"))
+            told.add(key)
+    return tuple(found)
+
+
+_MANY = 3
 
 
 def worst(findings: Iterable[Finding]) -> Outcome:

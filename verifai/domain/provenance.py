@@ -53,7 +53,7 @@ class Link:
             hint = "Pin a signed release: `verifai provenance`; have the derivation repeated: `verifai notarise`."
             if demanded:
                 return Finding(MISSING_CODE, Outcome.POLICY_NOT_MET, message, where=self.step, remedy=hint, step=self.step)
-            return not_checked(MISSING_CODE, message, self.step, hint)
+            return not_checked(MISSING_CODE, message, self.step, remedy=hint)
         if self.state is LinkState.REDERIVED:
             return holds(REDERIVED_CODE, f"{message} (re-derived here)", self.step)
         code = SIGNED_CODE if self.step == "P1" else ATTESTED_CODE

@@ -17,11 +17,14 @@ class TableColumns:
         names: by input, the names of its columns in order; an input that is not listed has none that are known.
         dropped: columns that are no input, such as the target; they are left out where a table has them.
         categories: by input, and by place in its columns, the texts that stand for numbers.
+        named_only: whether columns that no input names are left out, and told; for a reader who compares a table with what was
+            proven of some of its columns.
     """
 
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: frozenset[str] = frozenset()
     categories: Mapping[str, Mapping[int, Categories]] = field(default_factory=dict)
+    named_only: bool = False
 
 
 def known(facts: ModelFacts | None, dropped: Collection[str] = ()) -> TableColumns:

@@ -66,6 +66,7 @@ class OutsideInput:
         value: that cell's value, as text; empty where proofs hide the tensor, or where the engine cannot tell.
         low, high: the smallest and the largest value that the circuit takes there; ``None`` where there is no such bound.
         reason: what is wrong where it is no range of this cell; a sentence without values of a hidden tensor.
+        gap: that the cell holds no finite number, so that no range would take it.
     """
 
     row: int
@@ -77,6 +78,7 @@ class OutsideInput:
     low: float | None = None
     high: float | None = None
     reason: str = ""
+    gap: bool = False
 
     @property
     def hidden(self) -> bool:

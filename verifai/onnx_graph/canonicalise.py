@@ -22,6 +22,7 @@ from verifai.onnx_graph.graph import Branch, Graph, Node, TensorType, read_attri
 from verifai.onnx_graph.limits import LARGEST_EXACT_INTEGER, MAX_NAME, MAX_TOTAL_BYTES
 from verifai.onnx_graph.lint import lint, parse
 from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.order import sort_nodes
 from verifai.onnx_graph.passes.batch_norm import fold_batch_norm
 from verifai.onnx_graph.passes.contributed import DOMAIN as CONTRIBUTED
 from verifai.onnx_graph.passes.contributed import UNDER_STANDARD
@@ -71,9 +72,12 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
         UnsupportedModel: with a ``model-…`` code and the node, tensor or field named.
     """
     proto = inlined(parse(data, where), where)
+    moved = sort_nodes(proto.graph)
     opsets = lint(proto, where)
     pull_in(proto, folder, where)
     graph = _read(proto, dims or {}, where)
+    if moved:
+        graph.note("The file's nodes were not in the order in which they are computed; they were sorted.")
     _name_outputs_apart(graph)
     to_float32(graph)
     drop_infinite_bounds(graph)

@@ -38,18 +38,23 @@ def parse_csv(data: bytes, where: str) -> Table:
     for line, row in lines:
         if len(row) != len(names):
             place = f"{where}: row {len(ends) + 1} (line {line})"
-            raise InputRejected("input-malformed", f"{len(row)} cells, but the header names {len(names)} columns", where=place)
+            columns = f"{len(names)} column{'s' * (len(names) != 1)}"
+            message = f"{len(row)} cell{'s' * (len(row) != 1)}, but the header names {columns}"
+            raise InputRejected("input-malformed", message, where=place, hint=_CELLS)
         if len(ends) == MAX_ROWS:
             raise InputRejected("input-too-large", f"more than {MAX_ROWS:,} rows", where=where, hint="Split the file.")
         for column, cell in zip(cells, row, strict=True):
             column.append(cell.strip())
         ends.append(line)
     if not ends:
-        raise InputRejected("input-malformed", "the table has a header, but no row", where=where)
+        raise InputRejected("input-malformed", "the table has a header, but no row", where=where, hint=_HEADER)
     return Table(dict(zip(names, cells, strict=True)), len(ends), ends, separator != "," and _decimal_commas(cells))
 
 
 _HEADER = "The first row must name the columns; every further row is a sample."
+_CELLS = (
+    "A row has a cell for each column of the first row; one that holds a separator, a quotation mark or a line end is quoted."
+)
 
 
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
@@ -80,7 +85,8 @@ def _rows(text: str, separator: str, where: str) -> Iterator[tuple[int, list[str
             if row and not (len(row) == 1 and not row[0].strip()):
                 yield reader.line_num, row
     except csv.Error as problem:
-        raise InputRejected("input-malformed", f"not CSV: {problem}", where=f"{where}: line {reader.line_num}") from None
+        place = f"{where}: line {reader.line_num}"
+        raise InputRejected("input-malformed", f"not CSV: {problem}", where=place, hint=_CELLS) from None
 
 
 def _check_header(names: Sequence[str], where: str) -> None:

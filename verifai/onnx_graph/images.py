@@ -16,6 +16,7 @@ IMAGE_MAGICS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
 MAX_PIXELS = 1 << 24
 """Of a picture whose size nothing else gives."""
+_AGAIN = "Write it again, as PNG."
 _MODES = {1: "L", 3: "RGB"}
 _WORDS = {"1": "black and white", "L": "grey", "P": "a palette", "RGB": "colour"}
 _ORIENTATION = 0x0112
@@ -90,7 +91,9 @@ def read_pixels(
     except InputRejected:
         raise
     except Exception as problem:  # noqa: BLE001 - decoders raise OSError, SyntaxError, struct.error, DecompressionBombError, …
-        raise InputRejected("input-malformed", f"not a readable image: {type(problem).__name__}", where=where) from None
+        raise InputRejected(
+            "input-malformed", f"not a readable image: {type(problem).__name__}", where=where, hint=_AGAIN
+        ) from None
     planes = pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)
     return np.ascontiguousarray(planes), notes
 

@@ -242,6 +242,9 @@ def without_other_names(arrays: Mapping[str, Array], inputs: Sequence[str]) -> t
     return {inputs[0] if name == given[0] else name: array for name, array in arrays.items()}, [said]
 
 
+_AXES = "Axis 0 counts the samples; what follows must be the shape of one."
+
+
 def _split(array: Array, spec: TensorSpec, where: str) -> list[Array]:
     shape = spec.shape
     if array.shape == shape:
@@ -260,13 +263,18 @@ def _split(array: Array, spec: TensorSpec, where: str) -> list[Array]:
             "input-shape",
             f"shape {array.shape} was given; the model takes {shape}",
             where=where,
-            hint="Axis 0 counts the samples; there must be at least one.",
+            hint=_AXES if array.ndim and array.shape[0] else "Axis 0 counts the samples; there must be at least one.",
         )
     return rows
 
 
+_JSON = 'JSON holds one sample: {"input_data": [[…]]}, a flat list of numbers for each input. Give a table as CSV or Parquet.'
+
+
 def _from_json(data: bytes, model: TakesInputs, where: str) -> Samples:
     value = strict_json.loads(data, where=where, floats=True, error=InputRejected, code="input-malformed")
+    if not isinstance(value, dict) or "input_data" not in value:
+        raise InputRejected("input-malformed", "no field 'input_data'", where=f"{where}.input_data", hint=_JSON)
     record = Record(value, where, error=InputRejected, code="input-malformed")
     columns = record.take("input_data")
     notes = []

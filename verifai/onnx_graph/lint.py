@@ -236,9 +236,9 @@ def _undefined(graph: GraphProto, node: NodeProto, index: int, name: str) -> Exc
     if name in later:
         return refuse(
             "model-malformed",
-            f"it reads {printable(name)!r}, which is computed later or by itself: the graph is cyclic or not sorted",
+            f"it reads {printable(name)!r}, which is computed from its own result: the graph has a cycle",
             _place(node, index),
-            "Sort the nodes topologically.",
+            "Export the model again: nodes form a circle, so none of them can be computed first.",
         )
     return refuse("model-malformed", f"it reads {printable(name)!r}, which nothing defines", _place(node, index))
 

@@ -56,9 +56,11 @@ def parse_parquet(data: bytes, where: str) -> Table:
         words = _texts(parquet, data, texts, where) if texts else {}
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as problem:
         message = f"not a readable Parquet file: {printable(str(problem), 100)}"
-        raise InputRejected("input-malformed", message, where=where) from None
+        raise InputRejected("input-malformed", message, where=where, hint="Write it again as Parquet, or as CSV.") from None
     if not rows:
-        raise InputRejected("input-malformed", "the table has no row", where=where)
+        raise InputRejected(
+            "input-malformed", "the table has no row", where=where, hint="Every row is a sample; give at least one."
+        )
     columns: dict[str, Sequence[str] | Array | Unusable] = {}
     for name, kind in kinds.items():
         columns[name] = _column(table.column(name)) if name in numeric else _no_number(str(kind))

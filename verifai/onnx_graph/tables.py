@@ -88,10 +88,10 @@ def assigned(
     taken = {spec.name: _columns_of(spec, table, inputs, columns, label, where) for spec in inputs}
     used = [name for names in taken.values() for name in names]
     extra = [name for name in table.columns if name not in used and name not in columns.dropped and name != label]
-    if extra:
-        raise InputRejected("input-unknown", f"the model has no {_listed('column', extra)}", where=where, hint=_drop(extra))
-    notes = []
     known = all(spec.name in columns.names for spec in inputs)
+    if extra and not (known and columns.named_only):
+        raise InputRejected("input-unknown", f"the model has no {_listed('column', extra)}", where=where, hint=_drop(extra))
+    notes = [f"{where}: left out, since they are no inputs: {_listed('column', extra)}"] if extra else []
     if known and [name for name in table.columns if name in used] != used:
         notes.append(f"{where}: the columns have another order than the model's; they were taken by their names")
     if not known and any(len(names) > 1 for names in taken.values()):
@@ -152,7 +152,10 @@ def _columns_of(
     missing = [name for name in names if name not in table.columns]
     if missing:
         has = f"The file has: {_names(list(table.columns))}"
-        raise InputRejected("input-missing", f"there is no {_listed('column', missing)}", where=where, hint=has)
+        there = "there is no" if len(missing) == 1 else "there are no"
+        if len(missing) == len(names) and any(DECIMAL.fullmatch(name) for name in table.columns):
+            has += ". The first row must name the columns"
+        raise InputRejected("input-missing", f"{there} {_listed('column', missing)}", where=where, hint=f"{has}.")
     if len(names) != _width(spec):
         message = f"{len(names)} columns, but the model takes {_width(spec)} for {spec.name!r}"
         hint = f"Rows are samples, columns the values of one. The file has: {_names(list(table.columns))}."

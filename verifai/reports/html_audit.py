@@ -10,7 +10,7 @@ from verifai.domain.audit_words import audit_sentence, count_checks, outputs_wor
 from verifai.domain.codes import remedy
 from verifai.domain.comparison import OutputComparison
 from verifai.domain.evaluation.words import lines as evaluation_lines
-from verifai.domain.findings import Finding, Outcome, worst
+from verifai.domain.findings import Finding, Outcome, folded, worst
 from verifai.domain.on_demand import Revisited
 from verifai.reports.html_chain import chain_svg
 from verifai.reports.html_evaluation import evaluation_html
@@ -209,7 +209,7 @@ def _checks(report: AuditReport) -> str:
             f'<td class="outcome">{WORDS[one.outcome]}</td>'
             f"<td>{safe(one.message)}{_small('at', one.where)}{_small('evidence', one.evidence)}"
             f'{_small("what to do", one.remedy)}</td><td class="code">{safe(one.code)}</td></tr>'
-            for one in report.findings
+            for one in folded(report.findings)
             if question_of(one) == name
         )
         if rows:
@@ -220,7 +220,7 @@ def _checks(report: AuditReport) -> str:
 
 
 def _not_checked(report: AuditReport) -> str:
-    items = "".join(f"<li>{safe(one.message)}{_small('what to do', one.remedy)}</li>" for one in report.not_checked)
+    items = "".join(f"<li>{safe(one.message)}{_small('what to do', one.remedy)}</li>" for one in folded(report.not_checked))
     if report.bundle_id is None:
         body = "<p>The bundle could not be read, so nothing that it may hold was checked.</p>"
     else:

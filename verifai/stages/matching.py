@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from verifai.domain.findings import Finding, holds, not_checked
+from verifai.domain.names import PlaceNames
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
 from verifai.engines.interface import ProofEngine
 from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageError
@@ -13,8 +14,9 @@ from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageE
 HIDING_ROOT = "tensor-secret-needed"
 """The code of an engine's refusal to compare a tensor with a hiding root: the root cannot be made without its secret seed."""
 
-TensorSource = Mapping[str, Any] | Callable[[Sequence[TensorStatement]], Mapping[str, Any]]
-"""Plain tensors by name, or how to get them once the statement says which there are."""
+TensorSource = Mapping[str, Any] | Callable[[Sequence[TensorStatement], PlaceNames], Mapping[str, Any]]
+"""Plain tensors by name, or how to get them once the statement says which there are, and the trusted lock what its columns are
+called."""
 
 
 def check_context(statement: Statement, expected: str | None) -> Finding:
@@ -46,10 +48,10 @@ def check_context_bound(statement: Statement, expected: str | None, *, signed: b
         )
 
 
-def given_tensors(statement: Statement, role: Role, source: TensorSource) -> Mapping[str, Any]:
+def given_tensors(statement: Statement, role: Role, source: TensorSource, names: PlaceNames) -> Mapping[str, Any]:
     """The plain tensors that the verifier holds, by name. Raises UsageError (``unknown-tensor``)."""
     known = {tensor.name: tensor for tensor in statement.of(role)}
-    given = source(statement.of(role)) if callable(source) else source
+    given = source(statement.of(role), names) if callable(source) else source
     for name in given:
         if name not in known:
             raise UsageError(
@@ -60,10 +62,12 @@ def given_tensors(statement: Statement, role: Role, source: TensorSource) -> Map
     return given
 
 
-def check_tensors(engine: ProofEngine, statement: Statement, role: Role, source: TensorSource) -> list[Finding]:
+def check_tensors(
+    engine: ProofEngine, statement: Statement, role: Role, source: TensorSource, names: PlaceNames
+) -> list[Finding]:
     """V8, V9: plain tensors that the verifier holds, matched exactly with the statement's."""
     known = {tensor.name: tensor for tensor in statement.of(role)}
-    return [match(engine, known[name], values) for name, values in given_tensors(statement, role, source).items()]
+    return [match(engine, known[name], values) for name, values in given_tensors(statement, role, source, names).items()]
 
 
 def match(engine: ProofEngine, tensor: TensorStatement, values: Any) -> Finding:

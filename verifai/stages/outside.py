@@ -49,6 +49,9 @@ def _named(one: OutsideInput, columns: Sequence[str]) -> OutsideInput:
     return replace(one, column=columns[one.place[-1]])
 
 
+_GAPS = "No value is made up for a gap: write the one that stands for it in your data, or leave the row out."
+
+
 def refuse_outside(outside: Sequence[OutsideInput], samples: int) -> None:
     """Raise SamplesOutside (``input-out-of-range``) when there are any."""
     if not outside:
@@ -63,7 +66,8 @@ def refuse_outside(outside: Sequence[OutsideInput], samples: int) -> None:
             outside_words(first),
         )
     others = f"--keep-going proves the other {samples - rows}. " if rows < samples else ""
-    hint = f"{others}To take such inputs in: compile with calibration data that covers them."
+    covered = "To take such inputs in: compile with calibration data that covers them."
+    hint = others + (_GAPS if all(one.gap for one in outside) else covered)
     problem = SamplesOutside("input-out-of-range", message, where=where, hint=hint)
     problem.outside = tuple(outside)
     raise problem

@@ -34,7 +34,7 @@ from verifai.domain.statement import Role, Statement, WeightVisibility
 from verifai.domain.statement import check_context as check_sendable
 from verifai.engines.interface import SectionSummary, VerifyRequest
 from verifai.engines.registry import engine_for
-from verifai.errors import EvidenceRejected, PolicyNotMet
+from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.execution.files import read_limited
 from verifai.stages.evidence import fidelity_figures, section_digest
 from verifai.stages.matching import TensorSource, check_context, check_context_bound, check_tensors
@@ -64,7 +64,11 @@ class Expectations:
     allow_test_srs: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError (``bad-context``): what no statement can carry says nothing about this one."""
+        """Raises UsageError (``bad-context``): what no statement can carry says nothing about this one; nor does no text, which
+        would be found in all evidence that was asked for by nobody."""
+        if self.context == "":
+            hint = "Give the nonce that you chose: a variable of the shell may be unset. To ask for none, leave the option out."
+            raise UsageError("bad-context", "the context that is asked for is empty", where="--expect-context", hint=hint)
         if self.context is not None:
             check_sendable(self.context)
 
@@ -128,7 +132,7 @@ def verify_open(
     findings = [check_context(statement, expect.context)]
     for role, given in ((Role.INPUT, expect.inputs), (Role.OUTPUT, expect.outputs)):
         if given is not None:
-            findings += check_tensors(engine, statement, role, given)
+            findings += check_tensors(engine, statement, role, given, lock.names)
     check_context_bound(statement, expect.context, signed=expect.context_signed)
     return replace(verified, findings=(*verified.findings, *findings))
 
@@ -362,7 +366,7 @@ def note_clamped(proof: ProofPredicate) -> list[Finding]:
         "may be farther from the float model's than the lock says"
     )
     remedy = "Do not take the output for the model's: ask for a circuit that is calibrated with data like this input."
-    return [not_checked(SATURATED, message, "V6", remedy)]
+    return [not_checked(SATURATED, message, "V6", remedy=remedy)]
 
 
 def _first_difference(left: Statement, right: Statement) -> str:

@@ -115,9 +115,9 @@ test("no finding is no acceptance", () => {
 test("the reader's own tensors are read exactly or refused", async () => {
   const header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }".padEnd(117) + "\n";
   const array = Buffer.concat([Buffer.from("\x93NUMPY\x01\x00", "latin1"), Buffer.from(Uint16Array.of(header.length).buffer), Buffer.from(header), Buffer.from(Float32Array.of(0.5, -1).buffer)]);
-  assert.deepEqual([...(await readTensors(array, "x")).values()], [{ shape: [1, 2], values: [0.5, -1] }]);
-  assert.deepEqual((await readTensors(utf8.encode('{"a": [[1, 2], [3, 4]]}'), "x")).get("a"), { shape: [2, 2], values: [1n, 2n, 3n, 4n] });
-  assert.deepEqual((await readTensors(utf8.encode('{"a": [0.5, -1e-3, 9007199254740993]}'), "x")).get("a"), { shape: [3], values: [0.5, -0.001, 9007199254740993n] });
+  assert.deepEqual([...(await readTensors(array, "x")).values()], [{ shape: [1, 2], values: [0.5, -1], type: "float32" }]);
+  assert.deepEqual((await readTensors(utf8.encode('{"a": [[1, 2], [3, 4]]}'), "x")).get("a"), { shape: [2, 2], values: [1n, 2n, 3n, 4n], type: "decimal" });
+  assert.deepEqual((await readTensors(utf8.encode('{"a": [0.5, -1e-3, 9007199254740993]}'), "x")).get("a"), { shape: [3], values: [0.5, -0.001, 9007199254740993n], type: "decimal" });
   for (const text of ['{"a": [1], "a": [2]}', '{"a": [1], "\\u0061": [2]}', '{"a": [true]}', '{"a": [NaN]}', '{"a": ["1"]}', `{"a": ${"[".repeat(100)}1${"]".repeat(100)}}`]) {
     await assert.rejects(readTensors(utf8.encode(text), "x"), (problem) => problem instanceof Refusal && problem.code === "bad-input", text.slice(0, 40));
   }

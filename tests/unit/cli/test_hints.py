@@ -23,6 +23,7 @@ from typer.exceptions import TyperException
 from tests.support.paths import ROOT
 from verifai.cli.app import app
 from verifai.cli.lazy import known_verb
+from verifai.cli.suggest import followable, option_names
 from verifai.cli.verbs import VERBS
 from verifai.domain.circuit_spec import parse_spec
 from verifai.domain.codes import all_codes
@@ -327,3 +328,28 @@ def test_misuse_points_to_a_help_that_exists(arguments: list[str], shown: str, c
     assert run(arguments) == 2
     assert f"`{shown}`" in capsys.readouterr().err
     assert run(shlex.split(shown)[1:]) == 0
+
+
+@pytest.mark.parametrize("command", [name for name, _ in option_names()])
+def test_an_option_that_another_command_has_is_said_to_be_its(command: str) -> None:
+    """Whatever a command meets, it takes the option that it is advised to give, or hears which command does."""
+    every = dict(option_names())
+    for text in texts():
+        if not text.advice:
+            continue
+        told = followable(text.text, command.replace(" ", "-"))
+        named = set(OPTION.findall(re.sub("`[^`]*`", "", text.text)))
+        foreign = {one for one in named - every[command] if any(one in options for options in every.values())}
+        assert {one for one in named if f"{one} is an option of" in told} == foreign
+
+
+def test_the_commands_that_have_an_option_are_named() -> None:
+    shared = "Bring the data set's pin: --data data.lock."
+    assert followable(shared, "verify") == shared
+    assert followable(shared, "gate-init").startswith(f"{shared} --data is an option of `verifai check`, `verifai verify` and ")
+    assert (
+        followable("Pass --trust-pickle.", "check") == "Pass --trust-pickle. --trust-pickle is an option of `verifai export`."
+    )
+    assert followable("Run: `verifai audit CASE --anchors DIGITS`", "gate") == "Run: `verifai audit CASE --anchors DIGITS`"
+    assert followable("Leave --on out.", "seal").count("`") <= 8
+    assert followable("Fetch it: curl --fail URL.", "verify") == "Fetch it: curl --fail URL."

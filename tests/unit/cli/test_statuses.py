@@ -117,10 +117,11 @@ def test_a_beacon_has_a_name_that_terms_can_hold(source: str, folder: Path, caps
 
 
 @pytest.mark.parametrize("verb", ["verify evidence/1 --lock circuit.lock", "verify evidence --lock circuit.lock"])
-@pytest.mark.parametrize("context", ["\udcff", "x" * 5000])
+@pytest.mark.parametrize("context", ["\udcff", "x" * 5000, ""])
 def test_a_context_that_no_statement_can_carry_rejects_nothing(
     verb: str, context: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Nor does an empty one, as of an unset variable, accept what nobody asked for."""
     status, error = told([*verb.split(), "--expect-context", context], capsys)
     assert (status, error["code"]) == (2, "bad-context")
 

@@ -288,6 +288,22 @@ def test_json_for_several_inputs_goes_in_the_models_order() -> None:
     assert (sample["x"].tolist(), sample["ids"].tolist(), sample["ids"].dtype) == ([[1, 2, 3, 4]], [[5, 6]], np.int64)
 
 
+@pytest.mark.parametrize("value", [[[1, 2, 3, 4]], [{"a": 1}], {"x": [[1, 2]]}, {"columns": ["a"], "data": [[1]]}])
+def test_json_of_another_form_is_told_the_form(value: Any) -> None:
+    with pytest.raises(InputRejected, match="no field 'input_data'") as caught:
+        read(json.dumps(value).encode())
+    assert '{"input_data": [[…]]}' in caught.value.hint and "CSV" in caught.value.hint
+
+
+def test_a_shape_that_does_not_fit_is_not_said_to_lack_samples() -> None:
+    with pytest.raises(InputRejected) as caught:
+        read(npz(x=np.zeros((5, 1, 2, 4), np.float32)))
+    assert "at least one" not in caught.value.hint and "the shape of one" in caught.value.hint
+    with pytest.raises(InputRejected) as caught:
+        read(npz(x=np.zeros((0, 1, 2, 3), np.float32)))
+    assert "at least one" in caught.value.hint
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_grey_picture_becomes_its_pixels_between_zero_and_one(kind: str) -> None:
     samples = read(picture("L", (3, 2), kind, color=51))

@@ -362,3 +362,22 @@ def test_an_unknown_category_is_one_samples_fault_for_a_reader_that_looks_at_eac
     assert np.isnan(found[1]["X"]).tolist() == [[False, True, False]] and values(found[:1]) == [[1.0, 0.0, 2.0]]
     (note,) = found.notes
     assert "'green' (row 2 (line 3), column 'ash')" in note and "'red', 'white'" in note
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("alcohol,ash,hue\n1,2\n", "2 cells, but the header names 3 columns", "for each column"),
+        ("# made by hand\n1,2,3\n", "3 cells, but the header names 1 column", "for each column"),
+        ("alcohol,ash,hue\n", "a header, but no row", "every further row is a sample"),
+        ('alcohol,ash,hue\n1,"2,3\n', "not CSV", "quoted"),
+        ("a,b,c\n1,2,3\n", "there are no columns 'alcohol', 'ash', 'hue'", "The file has: 'a', 'b', 'c'."),
+        ("alcohol,ash,b\n1,2,3\n", "there is no column 'hue'", "The file has"),
+        ("Paris,2,3\nRome,3,4\n", "there are no columns", "The first row must name the columns."),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_mended_in_the_table(text: str, message: str, hint: str) -> None:
+    with pytest.raises(InputRejected) as caught:
+        read(text)
+    assert message in caught.value.message
+    assert hint in caught.value.hint and "numpy" not in caught.value.hint

@@ -45,7 +45,9 @@ CODES: dict[str, Code] = {
     ),
     "input-text": Code((2,), "A text cannot be given to this circuit.", "Shorten or change the text, as the message says."),
     "bad-facts": Code((2,), "The file of facts beside the model is malformed, or of another model.", _EXPORT_AGAIN),
-    "input-malformed": Code((2,), "An input file is not of its format.", "Write it again, for example with numpy.savez."),
+    "input-malformed": Code(
+        (2,), "An input file is not of its format.", "Write it again: arrays with numpy.savez, a table as CSV with a header."
+    ),
     "input-too-large": Code((2,), "An input file exceeds the size limit.", "Split it."),
     "input-missing": Code((2,), "An input tensor is missing.", "Name each array as the model names its inputs."),
     "input-unknown": Code((2,), "An array is not an input of the model.", "Remove it, or rename it."),

@@ -73,6 +73,7 @@ def build_circuit(
         unrounded=options.unrounded,
         unclamped=options.unclamped,
         sparing=options.sparing,
+        rounds_once=options.rounds_once,
         fine=options.fine,
         exact=options.boundary,
         suite=suite,

@@ -158,4 +158,4 @@ def clamped_finding(clamped: Clamped) -> tuple[Finding, ...]:
         "Compile with calibration data that covers such inputs, or with a larger activation_margin in [engine.sumcheck] of "
         "circuit.toml, and prove again."
     )
-    return (not_checked("inner-saturated", message, "5", remedy, where=name),)
+    return (not_checked("inner-saturated", message, "5", remedy=remedy, where=name),)

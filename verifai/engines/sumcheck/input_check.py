@@ -90,9 +90,10 @@ def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection
             place = tuple(int(index) for index in np.unravel_index(first, spec.shape))
             if circuit.zero_knowledge and port.visibility is not Visibility.PUBLIC:
                 gap = not np.isfinite(float(values.reshape(-1)[first]))
-                yield OutsideInput(row, spec.name, cells.size, place, reason=GAP if gap else "")
+                yield OutsideInput(row, spec.name, cells.size, place, reason=GAP if gap else "", gap=gap)
                 continue
             low, high = input_range(circuit.tensors[port.tensor], values.dtype.kind, first, columns)
             value = float(values.reshape(-1)[first])
-            reason = "" if np.isfinite(value) else GAP
-            yield OutsideInput(row, spec.name, cells.size, place, value=f"{value:g}", low=low, high=high, reason=reason)
+            gap = not np.isfinite(value)
+            shown, reason = f"{value:g}", GAP if gap else ""
+            yield OutsideInput(row, spec.name, cells.size, place, value=shown, low=low, high=high, reason=reason, gap=gap)

@@ -46,7 +46,7 @@ def saturated_outputs(section: LockSection, circuit: Circuit, statement: Stateme
             "Do not take them for the model's. Compile with calibration data that covers such inputs, or with a larger "
             "output_margin in [engine.sumcheck] of circuit.toml, and prove again."
         )
-        found.append(not_checked("output-saturated", message, "5", remedy, where=name))
+        found.append(not_checked("output-saturated", message, "5", remedy=remedy, where=name))
     return tuple(found)
 
 

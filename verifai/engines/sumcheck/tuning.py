@@ -25,7 +25,9 @@ from verifai.engines.sumcheck.building import build_circuit
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.ops import results
 from verifai.engines.sumcheck.fidelity import measure
+from verifai.engines.sumcheck.lowering.graph import read_graph
 from verifai.engines.sumcheck.lowering.lower import Lowered
+from verifai.engines.sumcheck.lowering.quantised import own_scales
 from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.planning.plan import plan
@@ -176,6 +178,7 @@ class Tuner:
         self._compared = compared_inputs(model)
         self._wide = wide_sums(model, samples, self._ranges) if options.unrounded else {}
         self._ordered = ordered_inputs(model)
+        self._own_scales = own_scales(read_graph(model))
         self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
         self._costs: list[Cost] = []
@@ -235,7 +238,7 @@ class Tuner:
         if last is None or not self._options.unrounded or self._spec.task is Task.GENERATION:
             return None
         self._progress.phase("find what costs the precision")
-        self._costs = costs(self._model, *self._search, self.floor, last.scales, last.rounded)
+        self._costs = costs(self._model, *self._search, self.floor, last.scales, last.rounded - self._own_scales)
         able = self._able(last)
         for share in _SHARES:
             spared: Counter[str] = Counter()
@@ -335,6 +338,7 @@ class Tuner:
             "unclamped": self._spec.task is Task.GENERATION and self._options.unrounded,
             "sparing": self._spec.task is Task.GENERATION and self._options.unrounded,
             "fine": bool(self._fine),
+            "rounds_once": self._options.unrounded and bool(self._own_scales),
         }
         return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})
 

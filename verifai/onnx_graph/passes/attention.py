@@ -114,9 +114,17 @@ def heads_last(steps: Steps, x: str, sizes: Sizes, result: str) -> None:
     steps.reshaped(turned, [sizes.batch, sizes.asked, sizes.heads * sizes.value_size], "joined", result)
 
 
+_KNOWN = frozenset(
+    {"is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale", "softcap", "softmax_precision"}
+)
+
+
 def attention(graph: Graph, node: Node, opset: int) -> list[Node]:
     """Attention of opsets 23 and 24. Raises UnsupportedModel."""
     steps = Steps(graph, node)
+    # Opset 25 has windows of positions, -1 for none; whatever is not read would change the result.
+    if odd := sorted(name for name, value in node.attributes.items() if name not in _KNOWN and value != -1):
+        raise steps.cannot(f"the attribute {odd[0][:40]!r}", "Give a mask instead.")
     if steps.given(6):
         raise steps.cannot("numbers of positions that are not padding (nonpad_kv_seqlen)", "Give a mask instead.")
     if steps.wanted(3) and node.integer("qk_matmul_output_mode", 0):

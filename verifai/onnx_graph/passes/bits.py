@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from verifai.onnx_graph.graph import Graph, Node
+from verifai.onnx_graph.passes.constant_groups import by_one_number
 from verifai.onnx_graph.passes.steps import Steps
 
 _MOST_BITS = 15
@@ -103,12 +104,22 @@ def determinant(graph: Graph, node: Node, opset: int) -> list[Node]:
     return steps.nodes
 
 
+def divided(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """Mod, and Div of integers, by a constant of several numbers."""
+    del opset
+    real = graph.types[node.inputs[0]].dtype.kind == "f"
+    return [node] if real and node.op_type == "Div" else by_one_number(graph, node) or [node]
+
+
 def power(graph: Graph, node: Node, opset: int) -> list[Node]:
-    """Pow with an exponent for every cell: exp(y · ln x), which holds for a positive x, as calibration has to show."""
+    """Pow with an exponent for every cell: constant ones by their numbers; computed ones as exp(y · ln x), which holds for a
+    positive x, as calibration has to show."""
     del opset
     steps, exponent = Steps(graph, node), graph.constants.get(node.inputs[1])
     if node.inputs[0] in graph.constants or (exponent is not None and exponent.size == 1):
         return [node]
+    if exponent is not None and graph.types[node.inputs[0]].dtype == np.float32 and (apart := by_one_number(graph, node)):
+        return apart
     if graph.types[node.inputs[0]].dtype != np.float32 or graph.types[node.inputs[1]].dtype != np.float32:
         return [node]
     if exponent is not None and bool((exponent == exponent.reshape(-1)[0]).all()):

@@ -246,36 +246,6 @@ def local_response_normalization(graph: Graph, node: Node, opset: int) -> list[N
     return chain.done(chain.add("Mul", [node.inputs[0], power], "scaled"))
 
 
-def lp_pool(graph: Graph, node: Node, opset: int) -> list[Node]:
-    """LpPool and GlobalLpPool with p = 1 or 2: an average of magnitudes or squares, times the cells that it divided by."""
-    power, shape = node.integer("p", 2), graph.types[node.inputs[0]].shape
-    if power not in (1, 2):
-        return [node]
-    chain = _Chain(graph, node)
-    x = chain.add("Abs", node.inputs[:1], "sizes") if power == 1 else chain.add("Mul", [node.inputs[0]] * 2, "squares")
-    if node.op_type == "GlobalLpPool":
-        axes = chain.constant("axes", np.arange(2, len(shape)))
-        total = chain.add("ReduceSum", [x, axes], "total", keepdims=1, noop_with_empty_axes=0)
-    else:
-        kernel, rank = node.ints("kernel_shape") or (), len(shape) - 2
-        dilated = any(one != 1 for one in node.ints("dilations") or ())
-        if (
-            len(kernel) != rank
-            or dilated
-            or node.integer("ceil_mode", 0)
-            or node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-        ):
-            return [node]
-        pads = node.ints("pads") or (0,) * (2 * rank)
-        wide = chain.constant("pads", np.array([0, 0, *pads[:rank], 0, 0, *pads[rank:]], np.int64))
-        padded = chain.add("Pad", [x, wide], "padded", mode=b"constant") if any(pads) else x
-        more = {"strides": node.ints("strides") or (1,) * rank}
-        mean = chain.add("AveragePool", [padded], "mean", kernel_shape=kernel, count_include_pad=1, ceil_mode=0, **more)
-        total = chain.add("Mul", [mean, chain.constant("cells", np.array(prod(kernel), np.float32))], "total")
-    del opset
-    return chain.done(total if power == 1 else chain.add("Sqrt", [total], "root"))
-
-
 def reduce_log_sum(graph: Graph, node: Node, opset: int) -> list[Node]:
     """ReduceLogSum: the logarithm of the sum."""
     operands = list(node.inputs)

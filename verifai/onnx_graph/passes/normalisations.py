@@ -297,3 +297,16 @@ def _one_axis(graph: Graph, result: str, x: str, axis: int, rank: int, matrix: A
         Node("MatMul", [turned, transposed], [made], {}, made),
         Node("Transpose", [made], [result], {"perm": back}, result),
     ]
+
+
+def whole_sizes(graph: Graph, node: Node) -> bool:
+    """Whether every axis comes to a whole number of cells, so that nothing is left for half_pixel_symmetric to share out."""
+    if len(node.inputs) > 3 and node.inputs[3]:
+        return True  # sizes: the scale is their quotient
+    scales = graph.constants.get(node.inputs[2]) if len(node.inputs) > 2 else None
+    named, sizes = node.ints("axes"), graph.types[node.inputs[0]].shape
+    chosen = [sizes[axis] for axis in named] if named else list(sizes)
+    if scales is None or scales.size != len(chosen):
+        return False
+    reached = scales.reshape(-1).astype(np.float64) * np.array(chosen)
+    return bool(np.array_equal(reached, np.round(reached)))

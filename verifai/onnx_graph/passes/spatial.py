@@ -15,7 +15,7 @@ from verifai.onnx_graph.graph import Attribute, Graph, Node, TensorType
 from verifai.onnx_graph.passes.linear_maps import dilated_average
 from verifai.onnx_graph.passes.normalisations import average_pool
 from verifai.onnx_graph.refusal import refuse
-from verifai.onnx_graph.tensors import checked_size
+from verifai.onnx_graph.tensors import Array, checked_size
 
 _MAX_PLANES = 512
 """Along the first of three axes: each is pooled by a node of its own."""
@@ -24,7 +24,7 @@ _MAX_GROUPS = 512
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
     """The window along one axis of ``size`` cells, and how many places it has."""
 
     size: int
@@ -36,7 +36,7 @@ class _Window:
     count: int
 
 
-def _windows(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> list[_Window]:
+def windows(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> list[Window]:
     """Per axis, with the padding that ``auto_pad`` stands for. Raises UnsupportedModel (``model-malformed``)."""
     rank = len(sizes)
     strides, dilations = (node.ints(name) or (1,) * rank for name in ("strides", "dilations"))
@@ -61,11 +61,11 @@ def _windows(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> list[_W
         count = (-(-reach // stride) if up else reach // stride) + 1
         if up and (count - 1) * stride >= size + before:
             count -= 1  # a last window that begins beyond the cells and the padding before them is left out
-        found.append(_Window(size, kernel[axis], stride, dilations[axis], before, after, count))
+        found.append(Window(size, kernel[axis], stride, dilations[axis], before, after, count))
     return found
 
 
-class _Writer:
+class Writer:
     """Nodes named after the operator that they stand for."""
 
     def __init__(self, graph: Graph, node: Node) -> None:
@@ -96,8 +96,8 @@ def convolution(graph: Graph, node: Node, opset: int) -> list[Node]:
     outputs, inner, *kernel = kinds[1].shape
     if tuple(node.ints("kernel_shape") or kernel) != tuple(kernel):
         raise refuse("model-malformed", "its kernel_shape is not that of its weights", node.where)
-    deep, *flat = _windows(node, sizes, kernel)
-    writer, x = _Writer(graph, node), node.inputs[0]
+    deep, *flat = windows(node, sizes, kernel)
+    writer, x = Writer(graph, node), node.inputs[0]
     if deep.before or deep.after:
         pads = graph.constant(f"{node.name}_depth_pads", np.array([0, 0, deep.before, 0, 0, 0, 0, deep.after, 0, 0], np.int64))
         x = writer.add("Pad", [x, pads], "padded", mode=b"constant")
@@ -127,7 +127,7 @@ def pool(graph: Graph, node: Node, opset: int) -> list[Node]:
     single = average_pool if node.op_type == "AveragePool" else _as_it_is
     kind, kernel = graph.types[node.inputs[0]], node.ints("kernel_shape") or ()
     if node.op_type == "AveragePool" and set(node.ints("dilations") or ()) - {1} and len(kernel) == len(kind.shape) - 2 < 3:
-        each = _windows(node, kind.shape[2:], kernel)
+        each = windows(node, kind.shape[2:], kernel)
         return dilated_average(
             graph, node, [(one.size, one.kernel, one.stride, one.dilation, one.before, one.count) for one in each]
         )
@@ -136,11 +136,11 @@ def pool(graph: Graph, node: Node, opset: int) -> list[Node]:
     if len(kind.shape) != 5 or len(kernel) != 3 or len(node.outputs) > 1:
         return single(graph, node, opset)
     depth = kind.shape[2]
-    deep, *flat = _windows(node, kind.shape[2:], kernel)
+    deep, *flat = windows(node, kind.shape[2:], kernel)
     if depth > _MAX_PLANES:
         return [node]
     checked_size([*kind.shape[:2], depth, *(one.count for one in flat)], kind.dtype, node.where)
-    writer, planes = _Writer(graph, node), []
+    writer, planes = Writer(graph, node), []
     attributes: dict[str, Attribute] = {
         "auto_pad": b"NOTSET",
         "ceil_mode": node.integer("ceil_mode", 0),
@@ -191,6 +191,8 @@ def convolution_transpose(graph: Graph, node: Node, opset: int) -> list[Node]:
     del opset
     groups, shape = node.integer("group", 1), graph.types[node.inputs[0]].shape
     weight = graph.constants.get(node.inputs[1])
+    if len(shape) == 5 and weight is not None and weight.ndim == 5 and groups == 1:
+        return _spread(graph, node, weight)
     biased = len(node.inputs) > 2 and bool(node.inputs[2])
     bias = graph.constants.get(node.inputs[2]) if biased else None
     if groups < 2 or weight is None or (biased and bias is None) or len(shape) < 3 or groups > _MAX_GROUPS:
@@ -199,7 +201,7 @@ def convolution_transpose(graph: Graph, node: Node, opset: int) -> list[Node]:
         raise refuse("model-malformed", f"{shape[1]} channels in {groups} groups", node.where)
     if bias is not None and bias.shape != (weight.shape[1] * groups,):
         raise refuse("model-malformed", "its bias does not fit its weights", node.where)
-    writer, parts = _Writer(graph, node), []
+    writer, parts = Writer(graph, node), []
     for number in range(groups):
         each = shape[1] // groups
         places = np.arange(number * each, (number + 1) * each, dtype=np.int64)
@@ -209,9 +211,71 @@ def convolution_transpose(graph: Graph, node: Node, opset: int) -> list[Node]:
         if bias is not None:
             own = bias[number * weight.shape[1] : (number + 1) * weight.shape[1]]
             operands.append(graph.constant(f"{node.name}_bias_{number}", np.ascontiguousarray(own)))
-        parts.append(writer.put("ConvTranspose", operands, f"part_{number}", {**node.attributes, "group": 1}))
+        part = graph.fresh(f"{node.name}_part_{number}")
+        alone = Node("ConvTranspose", operands, [part], {**node.attributes, "group": 1}, part)
+        graph.types[operands[0]] = TensorType(graph.types[node.inputs[0]].dtype, (shape[0], each, *shape[2:]))
+        writer.nodes += _spread(graph, alone, weight[places]) if weight.ndim == 5 else [alone]
+        parts.append(part)
     writer.add("Concat", parts, "groups", node.outputs[0], axis=1)
     return writer.nodes
+
+
+def _spread(graph: Graph, node: Node, weight: Array) -> list[Node]:
+    """ConvTranspose over three axes: zeros between the cells, and a Conv with the kernel turned round."""
+    shape, sizes = graph.types[node.inputs[0]].shape, graph.types[node.inputs[0]].shape[2:]
+    kernel = weight.shape[2:]
+    strides, dilations, beyond = (
+        node.ints(name) or (default,) * 3 for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+    )
+    pads = node.ints("pads") or (0,) * 6
+    known = len(strides) == len(dilations) == len(beyond) == 3 and len(pads) == 6 and shape[1] == weight.shape[0]
+    named = tuple(node.ints("kernel_shape") or kernel) == tuple(kernel)
+    if not known or not named or min(*strides, *dilations) < 1 or min(*pads, *beyond) < 0:
+        raise refuse("model-malformed", "its attributes do not fit its weights", node.where)
+    if node.ints("output_shape") or node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return [node]
+    writer, x = Writer(graph, node), node.inputs[0]
+    for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
+        if stride == 1:
+            continue
+        now = [
+            *shape[:2],
+            *((size_ - 1) * stride_ + 1 for size_, stride_ in zip(sizes[:axis], strides, strict=False)),
+            *sizes[axis:],
+        ]
+        apart = writer.reshaped(x, [*now[: axis + 3], 1, *now[axis + 3 :]], f"apart_{axis}")
+        ends = np.zeros(2 * (len(now) + 1), np.int64)
+        ends[len(now) + 1 + axis + 3] = stride - 1
+        zeros = writer.add("Pad", [apart, graph.constant(f"{node.name}_zeros_{axis}", ends)], f"zeros_{axis}", mode=b"constant")
+        wide = writer.reshaped(zeros, [*now[: axis + 2], size * stride, *now[axis + 3 :]], f"wide_{axis}")
+        x = _cut(graph, writer, node, wide, axis + 2, 0, (size - 1) * stride + 1)
+    reach = [(width - 1) * dilation for width, dilation in zip(kernel, dilations, strict=True)]
+    around = [(reach[at] - pads[at], reach[at] - pads[3 + at] + beyond[at]) for at in range(3)]
+    for at, (before, after) in enumerate(around):
+        full = (sizes[at] - 1) * strides[at] + 1
+        if full + before + after < reach[at] + 1 or full + min(before, 0) + min(after, 0) < 1:
+            raise refuse("model-malformed", "its padding leaves nothing", node.where)
+        if min(before, after) < 0:
+            x = _cut(graph, writer, node, x, at + 2, max(-before, 0), full - max(-after, 0))
+    turned = np.ascontiguousarray(weight.transpose(1, 0, 2, 3, 4)[:, :, ::-1, ::-1, ::-1])
+    attributes: dict[str, Attribute] = {
+        "auto_pad": b"NOTSET", "dilations": tuple(dilations), "group": 1, "kernel_shape": tuple(kernel),
+        "pads": (*(max(before, 0) for before, _ in around), *(max(after, 0) for _, after in around)), "strides": (1, 1, 1),
+    }  # fmt: skip
+    full_shape = [
+        (size - 1) * stride + 1 + min(before, 0) + min(after, 0)
+        for size, stride, (before, after) in zip(sizes, strides, around, strict=True)
+    ]
+    graph.types[x] = TensorType(graph.types[node.inputs[0]].dtype, (*shape[:2], *full_shape))
+    operands = [x, graph.constant(f"{node.name}_turned", turned), *node.inputs[2:]]
+    graph.types[operands[1]] = TensorType(turned.dtype, turned.shape)
+    return [*writer.nodes, *convolution(graph, Node("Conv", operands, node.outputs, attributes, f"{node.name}_conv"), 0)]
+
+
+def _cut(graph: Graph, writer: Writer, node: Node, x: str, axis: int, start: int, end: int) -> str:
+    places = [graph.constant(f"{node.name}_cut_{axis}_{label}", np.array([at], np.int64))
+              for label, at in (("from", start), ("to", end), ("axis", axis))]  # fmt: skip
+    return writer.add("Slice", [x, *places], f"cut_{axis}")
 
 
 def wrapped(graph: Graph, node: Node) -> list[Node]:
@@ -221,7 +285,7 @@ def wrapped(graph: Graph, node: Node) -> list[Node]:
     named = graph.constants.get(node.inputs[3]) if len(node.inputs) > 3 and node.inputs[3] else np.arange(rank)
     if pads is None or named is None or pads.size != 2 * named.size or ((named < -rank) | (named >= rank)).any():
         raise refuse("model-unknown-operator", "padding that wraps around by computed numbers", node.where)
-    writer, x = _Writer(graph, node), node.inputs[0]
+    writer, x = Writer(graph, node), node.inputs[0]
     for place, axis in enumerate(int(one) % rank for one in named):
         size = graph.types[node.inputs[0]].shape[axis]
         before, after = int(pads.reshape(-1)[place]), int(pads.reshape(-1)[place + named.size])

@@ -27,12 +27,13 @@ from verifai.onnx_graph.passes.compositions import (
     is_infinite,
     is_nan,
     local_response_normalization,
-    lp_pool,
     one_hot,
     reduce_log_sum,
 )
 from verifai.onnx_graph.passes.einsum import einsum
 from verifai.onnx_graph.passes.linear_maps import affine_grid, column_to_image, fourier, region_align, short_time_fourier
+from verifai.onnx_graph.passes.losses import loss, nothing_reduced
+from verifai.onnx_graph.passes.lp_pools import lp_pool
 from verifai.onnx_graph.passes.ml_domain import lower_ml
 from verifai.onnx_graph.passes.normalisations import (
     group_normalization,
@@ -40,6 +41,7 @@ from verifai.onnx_graph.passes.normalisations import (
     mean_variance_normalization,
     resize,
     rms_normalization,
+    whole_sizes,
 )
 from verifai.onnx_graph.passes.recurrent import unrolled
 from verifai.onnx_graph.passes.rotary import rotary_embedding
@@ -127,7 +129,7 @@ def _axes(since: int) -> Rewrite:
             _to_input(graph, node, "axes", 1)
         elif opset > OPSET:
             _drop_new_defaults(node, opset)
-        return [node]
+        return nothing_reduced(graph, node) or [node]
 
     return rewrite
 
@@ -214,7 +216,9 @@ def _softmax(graph: Graph, node: Node, opset: int) -> list[Node]:
 def _resize(graph: Graph, node: Node, opset: int) -> list[Node]:
     """Resize 10 and Upsample scale from the corner and round down; Resize 11 made that a choice."""
     if node.text("coordinate_transformation_mode", "") == "half_pixel_symmetric":
-        raise refuse("model-unknown-operator", "resizing with half_pixel_symmetric", node.where, "Use half_pixel.")
+        if not whole_sizes(graph, node):
+            raise refuse("model-unknown-operator", "resizing with half_pixel_symmetric", node.where, "Use half_pixel.")
+        node.attributes["coordinate_transformation_mode"] = b"half_pixel"
     if opset >= 11:
         if opset > OPSET:
             _drop_new_defaults(node, opset)
@@ -378,6 +382,8 @@ _REWRITES: dict[str, Rewrite] = {
     "Det": bits.determinant,
     "GatherND": scattered.rows_by_number,
     "Pow": bits.power,
+    **dict.fromkeys(("Div", "Mod"), bits.divided),
+    **dict.fromkeys(("SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"), loss),
     "AveragePool": pool,
     "Conv": convolution,
     "ConvTranspose": convolution_transpose,

@@ -198,6 +198,7 @@ class _Audit:
             words=tuple(word for receipt in receipts for word in receipt_words(receipt)),
             findings=tuple(self._findings),
             chain=chain_of(self._bundle, self._trust),
+            facts={**facts_of(self._bundle, None, None), **sources_of(self._bundle, self._trust_file, None)},
             audited=now,
         )
 
@@ -248,7 +249,11 @@ class _Audit:
             comparisons=self._comparisons,
             fidelity=None if summary is None else fidelity_figures(summary.fidelity),
             insecure=() if summary is None else summary.insecure,
-            facts={"Written": self._bundle.manifest.created, "Data set": f"{data.name}, root {data.root}"},
+            facts={
+                **facts_of(self._bundle, None, None),
+                "Data set": f"{data.name}, root {data.root}",
+                **sources_of(self._bundle, self._trust_file, circuit),
+            },
             audited=now,
             opened=None if self._opened is None else replace(self._opened, where=path),
             evaluation=shown,
@@ -288,11 +293,11 @@ class _Audit:
             return finding
 
         self._each("V7", context)
-        self._given, findings = match_inputs(engine, statement, self._options)
+        self._given, findings = match_inputs(engine, statement, self._options, verified.names)
         self._findings += findings
         if expect.outputs is not None:
             try:
-                self._findings += check_tensors(engine, statement, Role.OUTPUT, expect.outputs)
+                self._findings += check_tensors(engine, statement, Role.OUTPUT, expect.outputs, verified.names)
             except VerifaiError as problem:
                 self._add(problem, "V9")
 

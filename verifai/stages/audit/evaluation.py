@@ -54,7 +54,9 @@ class EvaluationAudit:
                 f"the float model was run beside {MOST} of the {self._proofs:,} proofs; the others rest on the pinned fidelity"
             )
             return [
-                not_checked("reference-not-run", message, "A5", "Compile the circuit for batches: fewer proofs hold as much.")
+                not_checked(
+                    "reference-not-run", message, "A5", remedy="Compile the circuit for batches: fewer proofs hold as much."
+                )
             ]
         return []
 

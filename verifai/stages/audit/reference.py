@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from verifai.domain.comparison import OutputComparison, compare_outputs, judge_items
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
+from verifai.domain.names import PlaceNames
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
 from verifai.domain.tokenizer import TokenPin
 from verifai.engines.interface import ProofEngine
@@ -36,7 +37,9 @@ class GivenInputs:
     false: set[str] = field(default_factory=set)
 
 
-def match_inputs(engine: ProofEngine, statement: Statement, options: AuditOptions) -> tuple[GivenInputs, list[Finding]]:
+def match_inputs(
+    engine: ProofEngine, statement: Statement, options: AuditOptions, names: PlaceNames
+) -> tuple[GivenInputs, list[Finding]]:
     """V8 for an audit: what cannot be compared is said, and still serves the float model; only what differs is false.
 
     Raises:
@@ -47,13 +50,13 @@ def match_inputs(engine: ProofEngine, statement: Statement, options: AuditOption
     if options.expect.inputs is None:
         return given, findings
     known = {tensor.name: tensor for tensor in statement.of(Role.INPUT)}
-    for name, values in given_tensors(statement, Role.INPUT, options.expect.inputs).items():
+    for name, values in given_tensors(statement, Role.INPUT, options.expect.inputs, names).items():
         if known[name].visibility is Visibility.PRIVATE:
             given.unmatched[name] = values
             message = f"whether the given {name!r} is the proven one was not checked: it is private, and the proof binds it to "
             message += "nothing that you hold; it serves the run of the float model alone"
             remedy = 'To match inputs, ask for a circuit with this tensor "hashed" or "public".'
-            findings.append(not_checked("input-not-matched", message, "V8", remedy, where=name))
+            findings.append(not_checked("input-not-matched", message, "V8", remedy=remedy, where=name))
             continue
         try:
             findings.append(match(engine, known[name], values))
@@ -107,7 +110,7 @@ def compare_with_reference(
     if missing:
         message = f"the float model was not run: {'; '.join(why for why, _ in missing)}"
         remedy = next((remedy for _, remedy in missing if remedy), "")
-        return [not_checked("reference-not-run", message, "A5", remedy)], ()
+        return [not_checked("reference-not-run", message, "A5", remedy=remedy)], ()
     limits = Limits(memory_bytes=options.budget.memory_bytes)
     samples = [inputs]
     if statement.batch:

@@ -94,7 +94,9 @@ def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, created: str,
     """A7: the bill of materials is the one of this evidence."""
     path = bundle.payload.get(SBOM_FILE)
     if path is None:
-        return not_checked("sbom-missing", "there is no bill of materials", "A7", "Ask for evidence made by a newer release.")
+        return not_checked(
+            "sbom-missing", "there is no bill of materials", "A7", remedy="Ask for evidence made by a newer release."
+        )
     prefix = "payload/"
     files = {
         entry.path.removeprefix(prefix): entry.sha256
@@ -112,7 +114,9 @@ def check_log_copy(bundle: OpenBundle, trust: LogTrust | None, log: Path | None,
     """A8: the log only grew: its whole tree, from the auditor's own copy, holds the checkpoint in the bundle."""
     if trust is None or log is None:
         why = "the trust file names no log" if trust is None else "no copy of the log was given"
-        return not_checked("log-consistency-not-checked", f"{why}, so its past was not compared", "A8", "Give --log FILE.")
+        return not_checked(
+            "log-consistency-not-checked", f"{why}, so its past was not compared", "A8", remedy="Give --log FILE."
+        )
     shown: dict[str, bytes] = {}
     if CHECKPOINT_FILE in bundle.log:
         shown[f"log/{CHECKPOINT_FILE}"] = bundle.log[CHECKPOINT_FILE]

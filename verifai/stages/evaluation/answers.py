@@ -190,7 +190,7 @@ def places_of(output: str, data: DataLock, names: PlaceNames) -> tuple[tuple[int
         return None, holds("answers-read", f"the labels are places of the classes of output {output!r}", STEP)
     message = f"the lock names no classes of output {output!r}: the data set's were taken in their order"
     remedy = "Name them in circuit.toml (labels below [outputs]), and compile again."
-    return None, not_checked("classes-by-place", message, STEP, remedy, where=output)
+    return None, not_checked("classes-by-place", message, STEP, remedy=remedy, where=output)
 
 
 def exact_values(tensor: TensorStatement) -> tuple[Fraction, ...]:

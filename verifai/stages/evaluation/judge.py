@@ -227,7 +227,7 @@ def _left_out(places: Sequence[int], data: DataLock) -> Finding:
     how = "no error of theirs is known" if data.task is DataTask.REGRESSION else "each is counted as wrong"
     message = f"{len(places):,} of {data.count:,} samples lie outside what the circuit takes ({named}): {how}"
     remedy = "Ask for a circuit that is calibrated with data that cover the data set."
-    return not_checked("samples-left-out", message, "E5", remedy)
+    return not_checked("samples-left-out", message, "E5", remedy=remedy)
 
 
 def _difference(metrics: Metrics, predicate: EvaluationPredicate) -> str:

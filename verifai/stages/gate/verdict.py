@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from verifai.bundle.dsse import check_signatures
 from verifai.bundle.log_check import check_log
 from verifai.bundle.reader import OpenBundle, open_bundle
 from verifai.bundle.trust_check import require_signers
 from verifai.domain.attestation.envelope import Attestation
+from verifai.domain.attestation.manifest import MANIFEST_NAME
 from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, at_step, holds
 from verifai.domain.policy.attestation import GatePredicate, VerificationResult
-from verifai.domain.trust import LogTrust, TrustRole
+from verifai.domain.trust import LogTrust, RoleRule, Trust, TrustRole
 from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError, VerifaiError
 from verifai.stages.gate.load import load_policy
@@ -79,8 +81,7 @@ def judge_verdict(
     found: list[Finding] = []
     with open_bundle(path) as bundle:
         read, attestation = _read(bundle)
-        where = f"attestations/{attestation.id}.dsse.json"
-        _each(found, lambda: at_step(require_signers(attestation.envelope, rule, TrustRole.GATE, trust.trust, where), "G1"))
+        _each(found, lambda: _signed(bundle, attestation, rule, trust.trust))
         _each(found, lambda: _passed(read.verdict))
         _each(found, lambda: _fresh(read.verdict, trust, now))
         if trust.trust.log is not None:
@@ -104,6 +105,16 @@ def _read(bundle: OpenBundle) -> tuple[ReadVerdict, Attestation]:
     assert isinstance(one.predicate, GatePredicate)
     signers = tuple(signature.keyid for signature in one.envelope.signatures)
     return ReadVerdict(bundle.path, bundle.bundle_id, one.id, one.predicate, signers), one
+
+
+def _signed(bundle: OpenBundle, attestation: Attestation, rule: RoleRule, trust: Trust) -> Finding:
+    """G1. A false signature under a trusted name is false evidence, in an audit and here, also where none is asked for."""
+    envelopes = [(MANIFEST_NAME, bundle.envelope)]
+    envelopes += [(f"attestations/{one.id}.dsse.json", one.envelope) for one in bundle.attestations.values()]
+    for where, envelope in envelopes:
+        check_signatures(envelope, trust.keys.values(), where=where)
+    where = f"attestations/{attestation.id}.dsse.json"
+    return at_step(require_signers(attestation.envelope, rule, TrustRole.GATE, trust, where), "G1")
 
 
 def _passed(verdict: GatePredicate) -> Finding:

@@ -9,6 +9,8 @@ import { cellsOf, type Role, type Statement, type Tensor } from "./statement.js"
 export interface GivenTensor {
   readonly shape: readonly number[];
   readonly values: ArrayLike<number | bigint>;
+  /** NumPy's name of the file's type; "decimal" for decimal text, which has none. */
+  readonly type: string;
 }
 
 /** By name; the name "" stands for the only tensor of a file, for the only one of the statement. */
@@ -23,8 +25,49 @@ export function compareTensors(statement: Statement, role: Role, given: GivenTen
   return [...given].map(([name, values]) => {
     const tensor = name === "" && known.size === 1 ? [...known.values()][0] : known.get(name);
     if (!tensor) throw new Refusal("usage", "unknown-tensor", `the statement has no ${role} ${JSON.stringify(name.slice(0, 80))}`, "", `It has: ${[...known.keys()].join(", ")}`);
-    return match(tensor, values);
+    return match(tensor, { ...values, values: taken(tensor, values) });
   });
+}
+
+/** As the model takes them: each value unchanged, in float32 for an input and in float64 for an output, or refused; decimal text is
+ * rounded to the nearest. A silent rounding would compare other values than those in the file. Whole numbers for a tensor of whole
+ * numbers stay what they are. The same rule and words as `verifai verify`. */
+function taken(tensor: Tensor, given: GivenTensor): ArrayLike<number | bigint> {
+  const { values, type } = given;
+  const target = tensor.role === "input" ? "float32" : "float64";
+  const refuse = (code: string, message: string, hint: string): Refusal => new Refusal("usage", code, message, tensor.name, hint);
+  const place = (at: number): string => `[${placeOf(at, given.shape).join(", ")}]`;
+  const list = Array.from(values);
+  if (type === "bool") throw refuse("input-dtype", `bool was given; the model takes ${target}`, `If the values are what you mean, convert them yourself first: array.astype("${target}").`);
+  const odd = list.findIndex((value) => typeof value === "number" && !Number.isFinite(value));
+  if (odd >= 0) throw refuse("input-non-finite", `the value at ${place(odd)} is ${String(list[odd]).replace("NaN", "nan").replace("Infinity", "inf")}`, "Replace it by a finite number, or leave the sample out.");
+  const whole = type === "decimal" ? list.every((value) => typeof value === "bigint") : type.includes("int");
+  const counts = tensor.role === "input" && tensor.scale.numerator === tensor.scale.denominator && BigInt(tensor.zeroPoint) === 0n && !tensor.columns.length;
+  if (whole && counts && list.every((value) => BigInt(value) >= -(2n ** 63n) && BigInt(value) < 2n ** 63n)) return values;
+  const rounded = list.map((value) => (target === "float32" ? Math.fround(Number(value)) : Number(value)));
+  const far = rounded.findIndex((value) => !Number.isFinite(value));
+  if (type === "decimal") {
+    if (far >= 0) throw refuse("input-non-finite", `the value is outside the range of ${target}`, "Scale the data as the model expects it.");
+    return rounded;
+  }
+  const changed = list.findIndex((value, at) => !same(value, rounded[at]!));
+  if (changed >= 0) throw refuse("input-dtype", `${type} was given and the value at ${place(changed)} is not exact as ${target}`, `Round it yourself first: array.astype("${target}").`);
+  return rounded;
+}
+
+function same(value: number | bigint, rounded: number): boolean {
+  if (!Number.isFinite(rounded)) return false;
+  return typeof value === "bigint" ? BigInt(rounded) === value && Math.abs(rounded) <= 2 ** 53 : rounded === value;
+}
+
+/** The index of a cell, row-major. */
+function placeOf(at: number, shape: readonly number[]): number[] {
+  const found: number[] = [];
+  for (const size of [...shape].reverse()) {
+    found.unshift(at % size);
+    at = Math.floor(at / size);
+  }
+  return found;
 }
 
 function match(tensor: Tensor, given: GivenTensor): Finding {

@@ -243,7 +243,7 @@ function optionsOf(record: Record): Map<string, Scale> {
   for (const [field, low, high] of numbers) if (record.has(field)) record.number(field, low, high);
   const bits: [string, number, number][] = [["activation_bits", 2, 15], ["input_bits", 1, 16], ["output_bits", 2, 16], ["column_bits", 4, 16], ["opening_budget", 1, 64]];
   for (const [field, low, high] of bits) if (record.has(field)) record.integer(field, low, high);
-  for (const field of ["split", "fold", "unrounded", "unclamped", "sparing", "fine"]) record.flag(field, false);
+  for (const field of ["split", "fold", "unrounded", "unclamped", "sparing", "fine", "rounds_once"]) record.flag(field, false);
   const entries = record.subsOrNone("boundary", 512).map(scaleOf);
   const boundary = new Map(entries);
   if (boundary.size !== entries.length) throw record.refuse("a value has two scales", "boundary");

@@ -9,18 +9,18 @@ const MAX_HEADER = 65536;
 
 type Reader = (view: DataView, at: number) => number | bigint;
 
-const KINDS: { readonly [kind: string]: { readonly bytes: number; readonly read: Reader } } = {
-  f4: { bytes: 4, read: (view, at) => view.getFloat32(at, true) },
-  f8: { bytes: 8, read: (view, at) => view.getFloat64(at, true) },
-  i1: { bytes: 1, read: (view, at) => view.getInt8(at) },
-  u1: { bytes: 1, read: (view, at) => view.getUint8(at) },
-  b1: { bytes: 1, read: (view, at) => view.getUint8(at) },
-  i2: { bytes: 2, read: (view, at) => view.getInt16(at, true) },
-  u2: { bytes: 2, read: (view, at) => view.getUint16(at, true) },
-  i4: { bytes: 4, read: (view, at) => view.getInt32(at, true) },
-  u4: { bytes: 4, read: (view, at) => view.getUint32(at, true) },
-  i8: { bytes: 8, read: (view, at) => view.getBigInt64(at, true) },
-  u8: { bytes: 8, read: (view, at) => view.getBigUint64(at, true) },
+const KINDS: { readonly [kind: string]: { readonly bytes: number; readonly type: string; readonly read: Reader } } = {
+  f4: { bytes: 4, type: "float32", read: (view, at) => view.getFloat32(at, true) },
+  f8: { bytes: 8, type: "float64", read: (view, at) => view.getFloat64(at, true) },
+  i1: { bytes: 1, type: "int8", read: (view, at) => view.getInt8(at) },
+  u1: { bytes: 1, type: "uint8", read: (view, at) => view.getUint8(at) },
+  b1: { bytes: 1, type: "bool", read: (view, at) => view.getUint8(at) },
+  i2: { bytes: 2, type: "int16", read: (view, at) => view.getInt16(at, true) },
+  u2: { bytes: 2, type: "uint16", read: (view, at) => view.getUint16(at, true) },
+  i4: { bytes: 4, type: "int32", read: (view, at) => view.getInt32(at, true) },
+  u4: { bytes: 4, type: "uint32", read: (view, at) => view.getUint32(at, true) },
+  i8: { bytes: 8, type: "int64", read: (view, at) => view.getBigInt64(at, true) },
+  u8: { bytes: 8, type: "uint64", read: (view, at) => view.getBigUint64(at, true) },
 };
 
 /** Arrays by name; a `.npy` has the name "". Throws Refusal of kind `usage` (`bad-input`). */
@@ -52,7 +52,7 @@ function npy(data: Uint8Array): GivenTensor {
   const size = shape.reduce((total, one) => total * one, 1);
   const at = start + length;
   if (at + size * kind.bytes !== data.length) throw new RangeError("the array has another length than its shape says");
-  return { shape, values: Array.from({ length: size }, (_, cell) => kind.read(view, at + cell * kind.bytes)) };
+  return { shape, values: Array.from({ length: size }, (_, cell) => kind.read(view, at + cell * kind.bytes)), type: kind.type };
 }
 
 async function npz(data: Uint8Array): Promise<GivenTensors> {
@@ -101,7 +101,7 @@ function json(data: Uint8Array, where: string): GivenTensors {
   if (!(document instanceof Map)) throw new RangeError("expected an object of arrays by name");
   return new Map([...document].map(([name, value]) => {
     const values: (number | bigint)[] = [];
-    return [name, { shape: flat(value, values), values }];
+    return [name, { shape: flat(value, values), values, type: "decimal" }];
   }));
 }
 

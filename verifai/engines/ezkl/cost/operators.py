@@ -68,6 +68,8 @@ REFUSED = {
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "HardSigmoid", "Softplus", "Abs", "Exp", "Sqrt"})
+_HUGE, _MASK_CELLS = 2.0**60, 1 << 22
+_SUMS = frozenset({"Add", "Sub", "Mul", "Where"})
 _INDEXED = frozenset({"Gather", "GatherElements", "GatherND"})
 _HANDED_ON = frozenset({"MaxPool", "Reshape", "Transpose", "Flatten", "AveragePool", "Dropout"})
 """Operators whose results are not negative where what they read is not."""
@@ -79,12 +81,13 @@ class GraphFacts:
 
     Attributes:
         constants: small ones and indices with their values; of others ``None``. shapes: of every value.
-        not_negative: values that cannot be below 0.
+        not_negative: values that cannot be below 0. huge: constants with a number of 2^60 or more.
     """
 
     constants: Mapping[str, NDArray[Any] | None]
     shapes: Mapping[str, tuple[int, ...]]
     not_negative: frozenset[str]
+    huge: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, proto: onnx.ModelProto) -> GraphFacts:
@@ -98,7 +101,13 @@ class GraphFacts:
         for node in graph.node:
             if node.op_type in _NOT_NEGATIVE or (node.op_type in _HANDED_ON and node.input[0] in positive):
                 positive.update(node.output[:1])
-        return cls(constants, shapes_of(proto), frozenset(positive))
+        masks = {t.name for t in graph.initializer if t.data_type in _FLOATS and prod(t.dims) <= _MASK_CELLS and _is_huge(t)}
+        return cls(constants, shapes_of(proto), frozenset(positive), frozenset(masks))
+
+
+def _is_huge(tensor: onnx.TensorProto) -> bool:
+    values = numpy_helper.to_array(tensor)
+    return bool(values.size) and float(np.abs(values).max()) >= _HUGE
 
 
 def support(node: onnx.NodeProto, facts: GraphFacts) -> OperatorSupport:
@@ -227,6 +236,11 @@ def _alike(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
 def _values(node: onnx.NodeProto, attributes: Mapping[str, Any], facts: GraphFacts) -> tuple[str, str]:
     """Operators that ezkl takes for some values only."""
     kind = node.op_type
+    if kind in _SUMS and facts.huge.intersection(node.input):
+        return (
+            "a constant of 2^60 or more, as masks have, is beyond what ezkl takes",
+            "Mask with -10000, or use the sumcheck engine.",
+        )
     if kind == "Cast" and attributes.get("to") not in _FLOATS:
         return "ezkl rounds towards minus infinity, ONNX towards zero", "Keep floats inside the model."
     if kind == "Pow":

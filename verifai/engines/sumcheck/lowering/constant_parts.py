@@ -6,6 +6,7 @@ import numpy as np
 
 from verifai.engines.sumcheck.lowering.comparisons import narrowed, sloped
 from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.integers import note_joined
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL
 from verifai.engines.sumcheck.lowering.views import concatenate
@@ -15,8 +16,9 @@ from verifai.onnx_graph.graph import Node
 def with_constant_parts(state: State, node: Node) -> None:
     """The node's result, where some operand of it is constant. Raises UnsupportedModel."""
     name, shape = node.outputs[0], state.graph.shapes[node.outputs[0]]
-    if state.graph.types.get(name, "float32") != "float32":
-        raise unsupported(node, "constant parts of integers are not supported")
+    if state.graph.types.get(name, "float32") == "bool":
+        raise unsupported(node, "constant parts of truth values are not supported", "Cast them to int32 first, and back after.")
+    note_joined(state, node, range(len(node.inputs)))
     axis = node.integer("axis", 0) % len(shape)
     constants, places = np.zeros(shape), np.zeros(shape, bool)
     start = 0

@@ -6,7 +6,7 @@ nothing wraps around: what could is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import trunc
 
 import numpy as np
@@ -16,7 +16,7 @@ from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import Held
-from verifai.engines.sumcheck.quantise.functions import constant
+from verifai.engines.sumcheck.quantise.functions import Program, constant
 from verifai.engines.sumcheck.quantise.scales import Range, integer_scale
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.graph import Node
@@ -119,6 +119,14 @@ OPERATORS = frozenset(_BOUNDS)
 """Operators whose results may be integers that are computed."""
 
 
+def note_joined(state: State, node: Node, positions: Sequence[int]) -> None:
+    """Note the scale of integers that are put together from operands, constants among them. Raises UnsupportedModel."""
+    kind = state.graph.types.get(node.outputs[0], "float32")
+    if kind in INTEGERS:
+        found = [_bounds(state, node, position) for position in positions]
+        _note(state, node, (min(low for low, _ in found), max(high for _, high in found)), kind)
+
+
 def derive(state: State, node: Node) -> None:
     """Note the scale of an integer result, which follows from its operands. Raises UnsupportedModel."""
     name = node.outputs[0]
@@ -134,25 +142,52 @@ def derive(state: State, node: Node) -> None:
 
 
 _REARRANGED = frozenset(
-    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Tile", "Pad", "Cast", "Concat"}
+    {
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Slice",
+        "Expand",
+        "Identity",
+        "Tile",
+        "Pad",
+        "Cast",
+        "Concat",
+        "ScatterElements",
+        "ScatterND",
+    }
 )
 
 
 def _keep_bounds(state: State, node: Node) -> None:
     """Numbers that only moved, with zeros beside them at most, are within the same bounds; a truth value is 0 or 1."""
+    if node.op_type in ("ArgMax", "ArgMin") and not node.domain:
+        shape = state.graph.shapes[node.inputs[0]]
+        state.exact_bounds[node.outputs[0]] = 0, shape[node.integer("axis", 0)] - 1
+        return
     if node.op_type not in _REARRANGED or node.domain or state.graph.types.get(node.outputs[0]) not in INTEGERS:
         return
-    moved = node.inputs if node.op_type == "Concat" else node.inputs[:1]
-    found = [
-        (0, 1) if state.graph.types.get(name) == "bool" else state.exact_bounds.get(name)
-        for name in moved
-        if name not in state.graph.constants
-    ]
+    several = {"Concat": slice(None), "ScatterElements": slice(0, 3, 2), "ScatterND": slice(0, 3, 2)}
+    moved = node.inputs[several.get(node.op_type, slice(1))]
+    found = [_exact(state, name) for name in moved if name not in state.graph.constants]
     known = [one for one in found if one is not None]
     arrays = [state.graph.constants[name] for name in moved if name in state.graph.constants]
     known += [(int(one.min()), int(one.max())) for one in arrays if one.size]
     if len(known) == len(moved) and (node.op_type != "Pad" or len(node.inputs) < 3 or not node.inputs[2]):
         state.exact_bounds[node.outputs[0]] = min(0, *(low for low, _ in known)), max(0, *(high for _, high in known))
+
+
+def _exact(state: State, name: str) -> Bounds | None:
+    """What is known of computed integers, or of an input: the numbers that it is refused beyond."""
+    if state.graph.types.get(name) == "bool":
+        return 0, 1
+    value = state.values.get(name)
+    if name in state.graph.inputs and isinstance(value, Held) and value.step == 1 and not value.zero_point:
+        tensor = state.builder.tensors[value.tensor]
+        return tensor.low, tensor.high
+    return state.exact_bounds.get(name)
 
 
 def _note(state: State, node: Node, bounds: Bounds, kind: str) -> None:
@@ -198,8 +233,20 @@ def divide(state: State, node: Node) -> bool:
 
 
 def truncate(state: State, node: Node) -> None:
-    """A real number cut off after the point."""
+    """A real number cut off after the point.
+
+    ONNX leaves open what a number beyond the type's becomes; onnxruntime, which is the float model here, wraps it around. Where
+    a range reaches a little beyond, since ranges end at powers of two, the circuit does the same; further off it is refused.
+    """
     kind, name = state.graph.types[node.outputs[0]], node.inputs[0]
-    scale = state.scale(state.reshaped.get(name, name))
-    _note(state, node, (trunc(scale.low * scale.step), trunc(scale.high * scale.step)), kind)
-    cells.apply(state, node, (("x",), ("trunc",)))
+    scale, limits = state.scale(state.reshaped.get(name, name)), np.iinfo(kind)
+    low, high = (trunc(end * scale.step) for end in (scale.low, scale.high))
+    count = int(limits.max) - int(limits.min) + 1
+    program: Program = (("x",), ("trunc",))
+    beyond = low < limits.min or high > limits.max
+    if beyond and count <= 1 << MAX_BITS and limits.min - count <= low and high <= limits.max + count:
+        least, size = constant(float(limits.min)), constant(float(count))
+        turns: Program = (*program, least, ("sub",), size, ("div",), ("floor",), size, ("mul",))
+        program, low, high = (*program, *turns, ("sub",)), int(limits.min), int(limits.max)
+    _note(state, node, (low, high), kind)
+    cells.apply(state, node, program)

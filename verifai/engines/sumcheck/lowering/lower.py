@@ -126,6 +126,7 @@ def lower(
     bounds_alone: bool = False,
     sparing: bool = False,
     fine: bool = False,
+    rounds_once: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -154,6 +155,7 @@ def lower(
         if columns and (len(columns),) != spec.shape[-1:]:
             raise UnsupportedModel("no-scale", f"{len(columns)} columns have scales, of shape {spec.shape}", where=spec.name)
     graph = fuse.fuse(rewritten(read_graph(model)), squares=fold, mixtures=unrounded)
+    stored = quantised.stored_results(graph) if rounds_once else {}
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
         derived = comparisons.boolean_scales(graph)
@@ -161,7 +163,7 @@ def lower(
         builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
         builder.unclamped, builder.sparing, builder.fine = unclamped, sparing, fine
         builder.bounds_alone = bounds_alone
-        ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
+        ports = _lower_once(graph, builder, tensors, exact, fold, unrounded, stored)
         following = next_plan(builder.needs, split=split)
         if following == plan:
             circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
@@ -246,14 +248,16 @@ def _lower_once(
     exact: Collection[str],
     fold: bool,
     unrounded: bool,
+    stored: Mapping[str, Scale],
 ) -> tuple[list[Port], list[Port]]:
     shown = frozenset(name for name, visibility in tensors.items() if visibility is Visibility.PUBLIC)
     state = State(graph, builder, fold, unrounded, shown, finer=IMPORT_BITS if is_quantised(graph) else 0)
+    state.stored = stored
     inputs = []
     for name in graph.inputs:
         if graph.readers.get(name, 0) == 0:
             raise UnsupportedModel("unused-input", "nothing reads this model input", where=name, hint="Remove it.")
-        scale = input_scale(graph, builder, name)
+        scale = stored.get(name) or input_scale(graph, builder, name)
         if scale.ordered and name not in shown:
             number, read = limbed_input(builder, name, graph.shapes[name])
         else:

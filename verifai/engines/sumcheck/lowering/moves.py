@@ -12,8 +12,11 @@ from math import prod
 import numpy as np
 
 from verifai.engines.sumcheck.lowering.affine import Affine
+from verifai.engines.sumcheck.lowering.comparisons import narrowed, sloped
 from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.integers import note_joined
 from verifai.engines.sumcheck.lowering.linear import planar, planar_pair, planar_shape
+from verifai.engines.sumcheck.lowering.select import computed_rows
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, ConvTerm
 from verifai.engines.sumcheck.lowering.views import Index, concatenate
@@ -109,6 +112,18 @@ def _gather_nd(state: State, node: Node, index: Index) -> Index:
     return cells
 
 
+def _gather_by_tuples(state: State, node: Node) -> None:
+    """GatherND; by computed tuples where all but the last of their axes have one place, as a batch of one has."""
+    shape, tuples = (state.graph.shapes[name] for name in node.inputs[:2])
+    depth, computed = tuples[-1], node.inputs[1] not in state.graph.constants and node.inputs[0] not in state.graph.constants
+    if not computed or node.integer("batch_dims", 0) or not 0 < depth <= len(shape) or set(shape[: depth - 1]) - {1}:
+        rearranged(_gather_nd)(state, node)
+        return
+    found = state.held(node, 1)
+    numbers = found.at(np.ascontiguousarray(found.index[..., -1]).reshape(tuples[:-1] or (1,)))
+    computed_rows(state, node, numbers, shape[depth - 1], depth - 1, shape)
+
+
 def _trilu(state: State, node: Node, index: Index) -> Index:
     offset = int(places(state, node, 1, "k").reshape(-1)[0]) if len(node.inputs) > 1 and node.inputs[1] else 0
     kept = (np.triu if node.integer("upper", 1) else np.tril)(np.ones(index.shape[-2:], bool), offset)
@@ -160,8 +175,6 @@ def _scatter(state: State, node: Node) -> None:
     constants = [state.constant(node, position) for position in (0, 2)]
     if all(one is not None for one in constants):
         raise unsupported(node, "nothing in it depends on an input")
-    if any(one is not None and one.any() for one in constants):
-        raise unsupported(node, "a constant part other than 0", "Add it after the scatter.")
     line = np.full(flat.size, ZERO_CELL, np.int64)
     if constants[0] is None and constants[1] is None:
         parts = [state.held(node, position, name) for position in (0, 2)]
@@ -178,7 +191,14 @@ def _scatter(state: State, node: Node) -> None:
         line[target.reshape(-1)] = ZERO_CELL
     else:
         line[target.reshape(-1)] = held.index.reshape(-1)
-    state.set_held(node, held.at(line.reshape(shape)))
+    cells_of = held.at(line.reshape(shape))
+    if not any(one is not None and one.any() for one in constants):
+        state.set_held(node, cells_of)
+        return
+    numbers = np.zeros(flat.size) if constants[0] is None else np.broadcast_to(constants[0], shape).reshape(-1).copy()
+    numbers[target.reshape(-1)] = 0.0 if constants[1] is None else constants[1].reshape(-1)
+    note_joined(state, node, (0, 2))
+    state.set_lazy(node, sloped(cells_of, shape, np.ones(()), narrowed(numbers.reshape(shape)), name))
 
 
 def _transposed_convolution(state: State, node: Node) -> None:
@@ -228,7 +248,7 @@ HANDLERS: dict[str, Callable[[State, Node], None]] = {
     "DepthToSpace": rearranged(_depth_to_space),
     "SpaceToDepth": rearranged(_space_to_depth),
     "GatherElements": rearranged(_gather_elements),
-    "GatherND": rearranged(_gather_nd),
+    "GatherND": _gather_by_tuples,
     "Trilu": rearranged(_trilu),
     "ReverseSequence": rearranged(_reverse),
     "CenterCropPad": rearranged(_centre_crop_pad),

@@ -7,7 +7,7 @@ exact integer half up. Where these differ the circuit's integer differs by one s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import frexp
 
 import numpy as np
@@ -19,6 +19,7 @@ from verifai.engines.sumcheck.lowering.quantised_means import rounded_mean
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import BatchedTerm, Form, Held, Lazy, MatMulTerm, Term
 from verifai.engines.sumcheck.quantise.scales import Scale
+from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.graph import Node
 
 Floats = NDArray[np.float64]
@@ -62,6 +63,60 @@ def input_scale(graph: SourceGraph, name: str) -> Scale | None:
     # Each scale stands right behind its tensor.
     scales = {activation_scale(graph, node, node.inputs.index(name) + 1) for node in readers}
     return scales.pop() if len(scales) == 1 else None
+
+
+_MOVES = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Gather", "Split", "Tile"}
+)
+"""Operators whose results are cells of their first operand, which rounding does not tell apart."""
+
+
+def stored_results(graph: SourceGraph) -> dict[str, Scale]:
+    """Values of which nothing but stored integers of one scale are made, moved before or not → that scale."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in dict.fromkeys(node.inputs):
+            readers.setdefault(name, []).append(node)
+    found: dict[str, Scale | None] = {}
+    for node in reversed(graph.nodes):
+        for name in node.outputs:
+            found[name] = _stored_as(graph, readers, found, name)
+    for name in graph.inputs:
+        found[name] = _stored_as(graph, readers, found, name) if graph.types.get(name, "float32") == "float32" else None
+    return {name: scale for name, scale in found.items() if scale is not None}
+
+
+def _stored_as(
+    graph: SourceGraph, readers: Mapping[str, Sequence[Node]], known: Mapping[str, Scale | None], name: str
+) -> Scale | None:
+    scales: set[Scale | None] = set()
+    for node in readers.get(name, ()):
+        if node.op_type == "QuantizeLinear" and not node.domain and node.inputs[0] == name and _one_scale(graph, node):
+            scales.add(activation_scale(graph, node, 1))
+        elif node.op_type in _MOVES and not node.domain and node.inputs[0] == name and name not in node.inputs[1:]:
+            scales |= {known.get(output) for output in node.outputs}
+        else:
+            return None
+    return scales.pop() if len(scales) == 1 and name not in graph.outputs else None
+
+
+def own_scales(graph: SourceGraph) -> frozenset[str]:
+    """Values whose scale is the model's own, whatever else is chosen for them: inputs, and what stored integers are made of."""
+    inputs = {name for name in graph.inputs if graph.readers.get(name, 0) and _given(graph, name)}
+    return frozenset({*inputs, *stored_results(graph)})
+
+
+def _given(graph: SourceGraph, name: str) -> bool:
+    try:
+        return input_scale(graph, name) is not None
+    except UnsupportedModel:
+        return False  # whoever lowers the node says why
+
+
+def _one_scale(graph: SourceGraph, node: Node) -> bool:
+    """Whether a QuantizeLinear's scale and zero point are one constant number each, as :func:`activation_scale` wants them."""
+    given = [graph.constants.get(name) for name in (*node.inputs, "", "")[1:3] if name]
+    return all(one is not None and one.size == 1 for one in given) and bool((np.asarray(given[0]) > 0).all())
 
 
 def _quantise(state: State, node: Node) -> None:

@@ -165,8 +165,12 @@ CENTRE_BITS = 2
 WANTED_EPSILON = 1 << 24
 """The least ε': the reciprocal's 34 + 1 bits leave the product with a centred row of 15 bits far below 2^62."""
 LARGEST_VARIANCE = 1 << 58
+LARGEST_FACTOR = 1 << 30
+"""Of a row of few bits, that a sum of squares can be multiplied with."""
 FACTOR_BITS = 12
 NORMAL_BITS = 10
+STORED_BITS = 23
+"""Of a row from which stored integers are made, as good as not rounded."""
 _UNIT_BITS = 8
 """Behind the point, of √(M·n), in which a wide quotient is told; M·n is below 2^60."""
 
@@ -184,7 +188,8 @@ def _centred(state: State, rows: Held, name: str) -> Held:
     span = builder.tensors[tensor].high - builder.tensors[tensor].low
     if builder.fine and span.bit_length() > MAX_WIDTH - 1:
         return _centred_wide(state, rows, tensor, span, name)
-    fine = max(0, min(CENTRE_BITS, 15 - span.bit_length()))
+    # What stored integers are made of again is to be met, and rows of such integers have few bits.
+    fine = max(0, min(MAX_WIDTH if name in state.stored else CENTRE_BITS, 15 - span.bit_length()))
     total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
     spread = materialise(builder, _spread(state, total, rows.shape), f"{name}.sums")
     exact = size & (size - 1) == 0  # 1/n is then a power of two, which no rounding touches
@@ -220,7 +225,7 @@ def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[
     per_unit = Fraction(epsilon) * size / centred.step**2
     largest = size * builder.tensors[centred.tensor].magnitude ** 2
     factor = 1
-    while round(factor * per_unit) < WANTED_EPSILON and 2 * factor * largest < LARGEST_VARIANCE:
+    while round(factor * per_unit) < WANTED_EPSILON and 2 * factor * largest < LARGEST_VARIANCE and factor < LARGEST_FACTOR:
         factor *= 2
     if factor * largest >= LARGEST_VARIANCE:
         raise unsupported(node, "its rows are too long for the operand's scale", "Lower activation_bits.")
@@ -269,7 +274,7 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     channels = normal.at(np.ascontiguousarray(normal.index.T).reshape(1, size, 1, count))
     term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
     shape = (1, size, 1, count)
-    result = state.requantise(name, Lazy(Form((term,), 0.0, shape, shape, name)), builder.scale(name))
+    result = state.requantise(name, Lazy(Form((term,), 0.0, shape, shape, name)), state.scale(name))
     _statistics(state, node, rows, Held(reciprocal, np.arange(count), Fraction(1)), weight / float(centred.step))
     back = np.ascontiguousarray(result.index.reshape(size, count).T).reshape(moved.shape)
     state.set_held(node, result.at(np.ascontiguousarray(back.transpose(np.argsort(order)))))
@@ -283,11 +288,12 @@ def _normal(state: State, centred: Held, reciprocal: int, weight: float, limit: 
         limit: how far the result reaches, as calibration saw it.
     """
     builder, scale, label = state.builder, state.builder.scale(name), f"{name}.normal"
-    if builder.fine and (is_wide(scale) or signed_width(0, builder.tensors[centred.tensor].high) > MAX_WIDTH):
+    wide = builder.fine and (is_wide(scale) or signed_width(0, builder.tensors[centred.tensor].high) > MAX_WIDTH)
+    if wide or name in state.stored:
         # No cell is longer than its row, whatever the input, so nothing is cut off; see the bound of a quotient.
         z = builder.emit(RowScale(centred.tensor, reciprocal, builder.next, 1), f"{label}.unit")[0]
         unit = Fraction(round(Fraction(weight) * RECIP_ONE * (1 << _UNIT_BITS)), RECIP_ONE << _UNIT_BITS)
-        bits = max(MAX_WIDTH, (scale.high - scale.low).bit_length())
+        bits = max(STORED_BITS if name in state.stored else MAX_WIDTH, (scale.high - scale.low).bit_length())
         return quotient(state, z, unit, choose_scale(Range(-limit, limit), bits).step, centred.shape, label)
     cells = Held(centred.tensor, centred.index, Fraction(1))
     form = Form(

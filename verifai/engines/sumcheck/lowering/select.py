@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, unsupported
 from verifai.engines.sumcheck.lowering.state import State, broadcast, selected
-from verifai.engines.sumcheck.lowering.values import Floats, Form, Held, Lazy, MatMulTerm, SelectTerm, TableTerm
+from verifai.engines.sumcheck.lowering.values import BatchedTerm, Floats, Form, Held, Lazy, MatMulTerm, SelectTerm, TableTerm
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, integer_scale
 from verifai.onnx_graph.graph import Node
@@ -142,6 +142,8 @@ def rows_only(graph: SourceGraph, name: str, scale: Scale) -> Scale:
             found, into = [len(table)], node.inputs[1:2]
         elif node.op_type in _SAME_NUMBERS:
             found, into = [counts[one] for one in node.outputs if one in counts], node.inputs
+        elif node.op_type in ("ScatterElements", "ScatterND"):
+            found, into = [counts[one] for one in node.outputs if one in counts], node.inputs[::2]
         else:
             continue
         for one in into if found else ():
@@ -194,6 +196,38 @@ def chosen_rows(state: State, node: Node, table: Floats) -> None:
     choice = Form((SelectTerm(x, one_hot.astype(np.float64), low),), 0.0, (*x.shape, count), (*x.shape, count), label)
     held = state.requantise(label, Lazy(choice), integer_scale(Range(0.0, 1.0)))
     state.set_lazy(node, Form((MatMulTerm(held, flat.T, None),), 0.0, full, shape, name))
+
+
+MAX_CHOICES = 1 << 16
+"""Zeros and ones, of all rows together, that choose from computed rows."""
+
+
+def computed_rows(state: State, node: Node, numbers: Held, size: int, axis: int, shape: tuple[int, ...]) -> None:
+    """Rows of computed values by computed numbers, the last token of a text, say: products with a one and zeros each.
+
+    Args:
+        numbers: of the rows; they may count from the end. size, axis, shape: of operand 0, seen in this shape.
+    """
+    name, logical = node.outputs[0], state.graph.shapes[node.outputs[0]]
+    if _kind(state, node.inputs[1]) not in INTEGERS or numbers.step != 1 or numbers.zero_point != 0:
+        raise unsupported(node, "computed indices must be integers")
+    low, high = _range(state, numbers)
+    least, most = state.exact_bounds.get(node.inputs[1], (low, high))
+    if least < -size or most >= size:
+        raise unsupported(node, f"an index may lie from {least} to {most}, outside the {size} places of axis {axis}")
+    flat = numbers.at(np.ascontiguousarray(numbers.index).reshape(-1))
+    count, outer, inner = flat.index.size, int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
+    if outer * count * size > MAX_CHOICES or high - low >= MAX_TABLE_CELLS // size:
+        raise unsupported(node, f"{count} computed indices into {size} places are too many")
+    # Beyond what the numbers can be, rows are never chosen.
+    rows = np.clip(np.arange(low, high + 1), -size, size - 1)[:, None] % size == np.arange(size)
+    label, full = f"{name}.one_hot", (count, size)
+    choice = Form((SelectTerm(flat, rows.astype(np.float64), low),), 0.0, full, full, label)
+    held = state.requantise(label, Lazy(choice), integer_scale(Range(0.0, 1.0)))
+    data = state.held(node, 0)
+    left = held.at(np.broadcast_to(held.index, (outer, *full)))
+    right = data.at(np.ascontiguousarray(data.index).reshape(outer, size, inner))
+    state.set_lazy(node, Form((BatchedTerm(left, right, 1.0),), 0.0, (outer, count, inner), logical, name))
 
 
 def _by_public_numbers(state: State, cells: int, x: Held, low: int) -> bool:

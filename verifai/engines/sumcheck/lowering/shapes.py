@@ -15,7 +15,7 @@ from verifai.engines.sumcheck.lowering.affine import Affine, affine_of, constant
 from verifai.engines.sumcheck.lowering.constant_parts import with_constant_parts
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.moves import mirrored
-from verifai.engines.sumcheck.lowering.select import chosen_rows
+from verifai.engines.sumcheck.lowering.select import chosen_rows, computed_rows
 from verifai.engines.sumcheck.lowering.state import State, signed_parts
 from verifai.engines.sumcheck.lowering.top_k import chosen_by_one_hot
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, Lazy, whole
@@ -105,6 +105,11 @@ def _gather(state: State, node: Node) -> None:
             chosen_rows(state, node, table)
         return
     places = state.graph.constants.get(node.inputs[1])
+    if places is None and state.graph.types.get(node.inputs[0], "float32") == "float32":
+        shape = state.graph.shapes[node.inputs[0]]
+        along = node.integer("axis", 0) % len(shape)
+        computed_rows(state, node, state.held(node, 1), shape[along], along, shape)
+        return
     if places is None:
         raise unsupported(node, "the indices must be constant")
     axis = node.integer("axis", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, log2, prod
@@ -29,7 +30,7 @@ from verifai.engines.sumcheck.lowering.values import (
 )
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.lowering.wide import RECTIFIED, ROOM_BITS, is_wide
-from verifai.engines.sumcheck.quantise.active import active_range
+from verifai.engines.sumcheck.quantise.active import active_range, even_reach
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, keeps_scale, substitute
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, narrow_scale, whole_scale
 from verifai.errors import UnsupportedModel
@@ -57,6 +58,7 @@ class State:
         reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
         exact_bounds: computed integers → the least and the largest they can be; their ranges are powers of two, and wider.
         exactly: whether bounds are being computed from these.
+        stored: values that nothing but one kind of stored integers is made from → the scale of these.
     """
 
     graph: SourceGraph
@@ -75,6 +77,7 @@ class State:
     ordered: set[int] = field(default_factory=set)
     exact_bounds: dict[str, tuple[int, int]] = field(default_factory=dict)
     exactly: bool = False
+    stored: Mapping[str, Scale] = field(default_factory=dict)
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""
@@ -136,7 +139,12 @@ class State:
         return found if found.shape == value.shape else found.at(found.index.reshape(value.shape))
 
     def scale(self, name: str) -> Scale:
-        """The scale of a value; of a table's row, whose columns have scales of their own, one for all of it."""
+        """The scale of a value; of a table's row, whose columns have scales of their own, one for all of it.
+
+        Of a value that only becomes stored integers, their own scale: it is rounded once then, as the model rounds it.
+        """
+        if name in self.stored:
+            return self.stored[name]
         scale = self.builder.scale(name)
         return whole_scale(scale) if scale.columns else scale
 
@@ -259,12 +267,13 @@ class State:
         if not self.fold:
             return plain
         found = self._active_argument(form, program, scale, plain, whole_range)
-        reach = max(-found.low, found.high)
-        if not self.builder.fine or reach << ARGUMENT_BITS < 1 << (MAX_WIDTH - 1):
+        if not self.builder.fine:
             return found
         # A table reaches as far below 0 as above: on a range that leans to one side, so many bits would cut off its far end.
-        largest = float(reach * found.step)
-        return choose_scale(Range(-largest, largest), MAX_WIDTH - ARGUMENT_BITS)
+        fits = max(-found.low, found.high) << ARGUMENT_BITS < 1 << (MAX_WIDTH - 1)
+        largest = even_reach(program, Range(float(found.low * found.step), float(found.high * found.step)), scale)
+        even = choose_scale(Range(-largest, largest), MAX_WIDTH - ARGUMENT_BITS)
+        return found if fits and found.step <= even.step else even
 
     def _active_argument(self, form: Form, program: Program, scale: Scale, plain: Scale, whole_range: Scale) -> Scale:
         """``plain``, or of the part of the range where the function changes."""

@@ -45,6 +45,9 @@ def materialise(builder: Builder, value: Held, name: str, *, windows: bool = Fal
     made = _by_matrix(builder, value, name, filling)
     if made is not None:
         return made
+    pieces = _by_patterns(value.index, source.shape, value.tensor) or _by_blocks(value.index, source.shape, value.tensor)
+    if pieces:
+        return builder.emit(View(pieces, filling, builder.next), name, value.shape, step=value.step)[0]
     flat = value.index.reshape(-1)
     indices = tuple(np.where(flat == ZERO_CELL, NONE, flat).tolist())
     return builder.emit(Gather(value.tensor, builder.next, indices, filling), name, value.shape, step=value.step)[0]
@@ -148,6 +151,43 @@ def partition(index: Index, source: tuple[int, ...], tensor: int, limit: int = M
                 best = pieces
                 break
     return best
+
+
+def _by_patterns(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece, ...]:
+    """The index map cut where rows read different places of their own, as the mask of shifted windows does: the same few
+    patterns again and again. Empty where there is one pattern, too many, or one whose rows are no box."""
+    inside = index != ZERO_CELL
+    if index.ndim < 2 or inside.all():
+        return ()
+    slices = np.unique(inside.reshape(len(index), -1), axis=0, return_inverse=True)[1].reshape(-1)
+    rows = np.unique(inside.reshape(-1, index.shape[-1]), axis=0, return_inverse=True)[1].reshape(index.shape[:-1])
+    labels = slices.reshape(-1, *[1] * (rows.ndim - 1)) * (int(rows.max()) + 1) + rows
+    kinds = np.unique(labels)
+    if len(kinds) > MAX_ROWS:
+        return ()
+    return _pieces(index, (np.broadcast_to((labels == kind)[..., None], index.shape) for kind in kinds), source, tensor)
+
+
+def _by_blocks(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece, ...]:
+    """The index map cut along leading axes of the result and into equal blocks of the next one; empty when too many.
+
+    So are scores by distance, whose rows are moved by a place more each, of every head.
+    """
+    places = np.indices(index.shape)
+    for axis, size in enumerate(index.shape):
+        outer = int(np.prod(index.shape[:axis]))
+        for count in range(2, MAX_ROWS // outer + 1):
+            if size % count:
+                continue
+            block = places[axis] // (size // count)
+            cuts = (
+                np.all([block == number, *(places[at] == place for at, place in enumerate(cut))], axis=0)
+                for cut in np.ndindex(*index.shape[:axis])
+                for number in range(count)
+            )
+            if pieces := _pieces(index, cuts, source, tensor):
+                return pieces
+    return ()
 
 
 def coordinates_of(flat: Index, shape: tuple[int, ...]) -> list[Index]:

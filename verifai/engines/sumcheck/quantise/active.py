@@ -53,6 +53,32 @@ def active_range(program: Program, values: Range, scale: Scale) -> Range:
     return found if spans[1] * _WORTH <= spans[0] else values
 
 
+_EVEN_WIDTH = 10
+
+
+def even_reach(program: Program, values: Range, scale: Scale) -> float:
+    """How far from 0, on both sides, a table must reach that holds ``values``: beyond, the function stays as it is there.
+
+    A table has as many arguments below 0 as above. SiLU from −80 to 30 is 0 below −15, so 30 will do.
+
+    Raises:
+        EvidenceRejected: as :func:`.functions.tabulate`.
+    """
+    reach = max(-values.low, values.high)
+    if reach <= 0.0 or any(instruction[0] in _STEPS for instruction in program):
+        return reach
+    half = 1 << (_EVEN_WIDTH - 1)
+    step = _power_of_two_above(reach) / half
+    first, last = int(Fraction(values.low) // step), -int(-Fraction(values.high) // step)
+    cells = tabulate(program, _EVEN_WIDTH, step, scale.step, scale.low, scale.high)
+    kept = [cells[min(max(t, -half), half - 1) + half] for t in range(first, last + 1)]
+    left = next((at for at, cell in enumerate(kept) if cell != kept[0]), None)
+    if left is None:
+        return reach
+    right = next(at for at in range(len(kept) - 1, -1, -1) if kept[at] != kept[-1])
+    return min(reach, max(-float((first + left - 2) * step), float((first + right + 2) * step)))
+
+
 def _power_of_two_above(value: float) -> Fraction:
     """The least power of two that is greater."""
     exact = Fraction(value)

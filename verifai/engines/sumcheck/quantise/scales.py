@@ -259,6 +259,8 @@ class QuantiserOptions:
         sparing: whether more values are rounded without a table, and steps are chosen for fewer lookups. Set for language
             models. Circuits pinned before were lowered without.
         fine: whether arguments of functions have all the bits of a table. Set where values are held on finer grids.
+        rounds_once: whether what a quantised model makes stored integers of is rounded to these at once, as the model does it.
+            Set for models with scales of their own. Circuits pinned before were lowered without.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
         opening_budget: of private weights, how many proofs may open their commitment; ``None`` for the suite's default.
@@ -280,6 +282,7 @@ class QuantiserOptions:
     unclamped: bool = False
     sparing: bool = False
     fine: bool = False
+    rounds_once: bool = False
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
     opening_budget: int | None = None
@@ -293,7 +296,7 @@ class QuantiserOptions:
                 del document[name]
         if not self.unrounded:
             del document["unrounded"]
-        for name in ("unclamped", "sparing", "fine"):
+        for name in ("unclamped", "sparing", "fine", "rounds_once"):
             if not getattr(self, name):
                 del document[name]
         if not self.activation_margin:  # circuits pinned before there was one have none
@@ -332,6 +335,7 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
         unclamped=record.flag("unclamped", default.unclamped),
         sparing=record.flag("sparing", default.sparing),
         fine=record.flag("fine", default.fine),
+        rounds_once=record.flag("rounds_once", default.rounds_once),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
         opening_budget=record.integer("opening_budget", None, low=1, high=MAX_OPENINGS),

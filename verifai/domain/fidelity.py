@@ -137,10 +137,12 @@ class Fidelity:
         top1_matches: in how many samples every decision is the float model's; ``None`` for regression.
         max_abs_error, mean_abs_error: over all output values.
         worst_sample: index of the sample with the largest error.
-        spread_error: 99th percentile of error / spread over all cells; ``None`` in locks that were written before it was
-            measured, and where no output is a real number.
-        column_error: the same of the worst column by itself, a column being a place of an output's last axis: among a hundred
-            good ones a bad one does not move the percentile of all. ``None`` in older locks, and where there is one column.
+        spread_error: 99th percentile of error / spread over all cells, or, of an output of more than :data:`MAX_SPREADS`
+            cells, the median error in root mean squares of their spreads where that is more; ``None`` in locks that were
+            written before it was measured, and where no output is a real number.
+        column_error: the same percentile of the worst column by itself, a column being a place of an output's last axis, or of
+            the axis whose places have units of their own: among a hundred good ones a bad one does not move that of all.
+            ``None`` in older locks, and where there is one column.
         r2: 1 − Σ error² / Σ (value − mean)² over all real outputs; ``None`` likewise.
         close_decisions: samples in which some decision of the float model lies within twice the 99th percentile of the
             circuit's error; ``None`` where there are no decisions.
@@ -264,7 +266,7 @@ class FidelityFloor:
         return measured and not replace(self, top1_agreement=None).missed(fidelity)
 
     def missed(self, fidelity: Fidelity) -> tuple[str, ...]:
-        """What is below the floor, a sentence each; none when it is met. What was not measured meets nothing."""
+        """What is below the floor, a sentence each; none when it is met. What was not measured, or is NaN, meets nothing."""
         found = []
         agreement = fidelity.top1_agreement
         if self.top1_agreement is not None and (agreement is None or agreement < self.top1_agreement):
@@ -273,17 +275,17 @@ class FidelityFloor:
         # Labels alone have no spread; their agreement is what is asked for then.
         error = fidelity.judged_error
         labels = error is None and agreement is not None and self.top1_agreement is not None
-        above = error is None or error > (self.spread_error or 0.0)
+        above = error is None or not error <= (self.spread_error or 0.0)
         if self.spread_error is not None and above and not labels:
             whose = "of the worst output column " if fidelity.column_error == error and error is not None else ""
             shown = "not measured" if error is None else f"{error:.4f}"
             found.append(f"error in output spreads (99th percentile) {whose}{shown}, at most {self.spread_error:g} allowed")
-        if self.max_abs_error is not None and fidelity.max_abs_error > self.max_abs_error:
+        if self.max_abs_error is not None and not fidelity.max_abs_error <= self.max_abs_error:
             largest = f"{fidelity.max_abs_error:.4g} (sample {fidelity.worst_sample})"
             found.append(f"largest error {largest}, at most {self.max_abs_error:.4g} allowed")
         ratio = None if fidelity.language is None else fidelity.language.ratio
         # Logits that were not found are no failure of a circuit whose next tokens agree.
-        if self.perplexity_ratio is not None and (ratio is None or ratio > self.perplexity_ratio):
+        if self.perplexity_ratio is not None and (ratio is None or not ratio <= self.perplexity_ratio):
             shown = "was not measured" if ratio is None else f"{ratio:.5f} times the float model's"
             if ratio is not None or fidelity.language is None or self.top1_agreement is None:
                 found.append(f"perplexity {shown}, at most {self.perplexity_ratio:g} times allowed")

@@ -151,11 +151,13 @@ class Measure:
         apart, rows = self._apart[name], self._rows[name]
         if apart is None:
             return _spreads(rows, one_unit=self.one_unit(name))
-        axis, likely = apart
-        shape = self._wanted[name].shape[1:]
-        cells = np.broadcast_to(likely.reshape([-1 if at == axis else 1 for at in range(len(shape))]), shape).reshape(-1)
-        spreads = rows.std(axis=0)
+        cells, spreads = self._on_axis(name, *apart), rows.std(axis=0)
         return np.where(cells, _unit(spreads[cells]), _unit(spreads[~cells]))
+
+    def _on_axis(self, name: str, axis: int, places: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Per cell of an output, row-major, what is said of its place along one axis."""
+        shape = self._wanted[name].shape[1:]
+        return np.broadcast_to(places.reshape([-1 if at == axis else 1 for at in range(len(shape))]), shape).reshape(-1)
 
     @property
     def samples(self) -> int:
@@ -191,7 +193,7 @@ class Measure:
             max_abs_error=float(joined.max()),
             mean_abs_error=float(joined.mean()),
             worst_sample=int(joined.max(axis=1).argmax()),
-            spread_error=_quantile(np.concatenate([one.reshape(-1) for one in relative])) if relative else None,
+            spread_error=self._of_all(relative, errors) if relative else None,
             column_error=self._worst_column(relative),
             r2=self._r2(rows) if self.real else None,
             close_decisions=None if decided is None else self._close(errors),
@@ -207,8 +209,8 @@ class Measure:
         """
         errors = {name: np.abs(_rows(np.asarray(found[name])) - self._rows[name][list(places)]) for name in self.real}
         relative = [errors[name] / self._spreads[name] for name in self.real]
-        whole = _quantile(np.concatenate([one.reshape(-1) for one in relative]))
-        return max(whole, self._worst_column(relative) or 0.0), max(float(one.max()) for one in errors.values())
+        error = max(self._of_all(relative, errors), self._worst_column(relative) or 0.0)
+        return error, max(float(one.max()) for one in errors.values())
 
     def _compare_texts(self, tokens: Floats, losses: Floats | None) -> Fidelity:
         """Of next tokens, whose numbers are names: an error is a token that differs."""
@@ -248,14 +250,37 @@ class Measure:
             stride=stride,
         )
 
+    def _of_all(self, relative: Sequence[Floats], errors: Mapping[str, Floats]) -> float:
+        """The 99th percentile of all cells' errors in spreads; of a large output, the median in root mean squares if larger.
+
+        A few cells that move a hundred times as far as hundreds of others make the unit, and in it, those others might be off
+        by all that they move. An error that half of all cells have is held against how far all of them move.
+        """
+        whole = _quantile(np.concatenate([one.reshape(-1) for one in relative]))
+        for name in self.real:
+            apart, spreads = self._apart[name], self._rows[name].std(axis=0)
+            if spreads.size <= MAX_SPREADS:
+                continue
+            # Scores beside boxes have their own unit: most anchors find nothing, and their scores are as good as still.
+            cells = np.ones(spreads.size, bool) if apart is None else ~self._on_axis(name, apart[0], apart[1])
+            together = float(np.sqrt(np.mean(np.square(spreads[cells]))))
+            if together > _ROUNDING * float(self._spreads[name][cells].max()):
+                whole = max(whole, float(np.median(errors[name][:, cells])) / together)
+        return whole
+
     def _worst_column(self, relative: Sequence[Floats]) -> float | None:
-        """The largest 99th percentile of one column's errors, over samples and all axes but the last; ``None`` of one alone."""
+        """The largest 99th percentile of one column's errors, over samples and all axes but the last; ``None`` of one alone.
+
+        Where places along another axis have units of their own, as a detector's classes, each of these is a column too.
+        """
         if not relative:
             return None
-        tables = [
-            one.reshape(-1, (self._wanted[name].shape[1:] or (1,))[-1])
-            for name, one in zip(self.real or self._names, relative, strict=True)
-        ]
+        tables = []
+        for name, one in zip(self.real or self._names, relative, strict=True):
+            shape, apart = self._wanted[name].shape[1:], self._apart.get(name)
+            tables.append(one.reshape(-1, (shape or (1,))[-1]))
+            if apart is not None and apart[0] != len(shape) - 1:
+                tables.append(np.moveaxis(one.reshape(-1, *shape), apart[0] + 1, -1).reshape(-1, shape[apart[0]]))
         if sum(table.shape[1] for table in tables) < 2:
             return None
         return max(float(np.quantile(table, QUANTILE, axis=0).max()) for table in tables)

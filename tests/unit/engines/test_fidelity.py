@@ -297,3 +297,51 @@ def test_scores_beside_boxes_that_fill_one_range_share_its_unit() -> None:
     values = detected(np.random.default_rng(0)) / np.array([320, 320, 320, 320, 1, 1])[:, None]
     (figures,) = measure(Task.REGRESSION, values).compare({"y": values}).outputs
     assert len(figures.spread) == 1 and figures.stride == 1
+
+
+@pytest.mark.parametrize("classes", [5, 140])
+def test_one_class_of_a_detector_that_is_lost_is_seen(classes: int) -> None:
+    """Of 144 places, one is less than a hundredth of all cells, and of each anchor's."""
+    generator = np.random.default_rng(0)
+    boxes = generator.uniform(0, 320, (30, 1, 4, 70))
+    scores = generator.beta(0.2, 8, (30, 1, classes, 70))
+    values = np.concatenate([boxes, scores], axis=2)
+    lost = values.copy()
+    lost[:, :, 4 + classes // 2] = 0.0
+    found = measure(Task.REGRESSION, values).compare({"y": lost})
+    assert found.column_error is not None and found.column_error > 0.5
+    assert DEFAULT_FLOORS[Task.REGRESSION].missed(found)
+
+
+def test_a_massive_cell_does_not_excuse_errors_of_all_others() -> None:
+    """An embedding with one cell that moves 300 times as far as each of the others, which are off by as much as they move."""
+    widths = np.where(np.arange(400) == 7, 300.0, 1.0)
+    values = np.random.default_rng(0).normal(size=(60, 400)) * widths
+    reference = measure(Task.REGRESSION, values)
+    found = reference.compare({"y": values + np.where(widths > 1, 0.0, 1.0)})
+    assert found.judged_error is not None and found.judged_error > 0.05
+    assert DEFAULT_FLOORS[Task.REGRESSION].missed(found)
+    assert not DEFAULT_FLOORS[Task.REGRESSION].missed(reference.compare({"y": values + 0.005 * widths}))
+    places = range(60)
+    assert reference.judged({"y": values + np.where(widths > 1, 0.0, 1.0)}, places)[0] == pytest.approx(found.judged_error)
+
+
+def test_an_error_of_few_cells_is_not_held_against_all_of_them() -> None:
+    """Ten of 5,000 classes occur; what half of all cells are off by is nothing."""
+    likely = np.random.default_rng(0).dirichlet(np.ones(10), 80)
+    values = np.concatenate([likely, np.full((80, 4990), 1e-9)], axis=1)[:, None]
+    off = np.where(np.arange(5000) < 10, 0.03 * likely.std(), 1e-9)
+    found = measure(Task.CLASSIFICATION, values).compare({"y": values + off})
+    assert not DEFAULT_FLOORS[Task.CLASSIFICATION].missed(found)
+
+
+@pytest.mark.parametrize("cells", [3, 300])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_no_number_meets_no_floor(cells: int, bad: float) -> None:
+    values = np.random.default_rng(0).normal(size=(50, cells))
+    given = values.copy()
+    given[3, 1] = bad
+    with np.errstate(invalid="ignore"):
+        found = measure(Task.REGRESSION, given).compare({"y": values})
+    for floor in (DEFAULT_FLOORS[Task.REGRESSION], FidelityFloor(max_abs_error=1.0)):
+        assert floor.missed(found)

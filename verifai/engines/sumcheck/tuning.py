@@ -63,7 +63,7 @@ from verifai.onnx_graph.model import OnnxModel
 LADDER = (8, 9, 10, 11, 12, 13, 14, 15)
 """Bits of inner tensors, coarse to fine."""
 _LEAPS = (0, 2, 4, 7)
-_SHARES = (0.7, 0.35, 0.15)
+_SHARES = (0.7, 0.6, 0.45, 0.35, 0.15)
 """Of the error allowed, that values which are not held more finely may cost together: less where more did not do."""
 _REFUSALS, _SPARED = 16, 2
 """Most circuits tried for bounds that do not hold, and the bits by which a finer grid is then coarsened each time."""

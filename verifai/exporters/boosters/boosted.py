@@ -44,7 +44,8 @@ class Boosted:
         factor: of the sums, before the link.
         double: whether it compares float64 with its thresholds, not float32.
         coded: the columns whose cells it codes before its trees read them. The trees here read the model's own cells.
-        note: what a person should know of it.
+        notes: what a person should know of it.
+        rounds: how many of the library's rounds these trees are; 0 for all.
         columns: how many it reads. names: of them; empty where the file has none.
         classes: how many classes its outputs are of; 0 for numbers.
     """
@@ -58,7 +59,8 @@ class Boosted:
     names: tuple[str, ...] = ()
     double: bool = False
     coded: Mapping[int, Coded] = field(default_factory=dict)
-    note: str = ""
+    notes: tuple[str, ...] = ()
+    rounds: int = 0
 
     @property
     def task(self) -> Task:
@@ -78,16 +80,16 @@ class Boosted:
         base = np.asarray(self.base, np.float64) * self.factor
         if any(branch.column >= row.width for branch in forest.inner.values()):
             raise inconsistent("a tree reads a column that there is not")
-        if self.note:
-            build.note(self.note)
+        for said in self.notes:
+            build.note(said)
         for place, one in sorted(self.coded.items()):
             build.table_column(owner or self, row, place, one.values)
             if one.texts:
                 build.text_column(owner or self, row, place, one.texts, one.others)
-            elif not one.others:
+            elif one.library == "XGBoost":
                 build.note(
                     f"Column {place} holds categories: for what is none of them XGBoost raises an error, and the exported "
-                    "model takes it for one that no split names."
+                    "model takes it for a missing value, as XGBoost does where a table was given the categories of training."
                 )
         sums = scored(build, "the trees", row, forest, outputs, base, double=self.double)
         if self.link is Link.SIGMOID:
@@ -207,7 +209,10 @@ def numbers(values: Any, count: int, what: str, *, finite: bool = True) -> list[
     plain = isinstance(values, list) and all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in values)
     if not plain or len(values) != count:
         raise inconsistent(f"{what} is no list of {count} numbers")
-    found = [float(one) for one in values]
+    try:
+        found = [float(one) for one in values]
+    except OverflowError:
+        raise inconsistent(f"{what} holds a whole number that is too large") from None
     if finite and not np.isfinite(np.array(found)).all():
         raise inconsistent(f"{what} holds a value that is no number")
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -57,9 +59,13 @@ class BoosterExporter:
             package, read, predictor = libraries.READERS[library]
             found = read(read_limited(source.path, limit=MAX_FILE_BYTES))
             try:
-                predict = predictor(source.text, found)
+                with redirect_stdout(io.StringIO()):
+                    predict = predictor(source.text, found)
             except ImportError:
                 raise libraries.missing(package, source.text) from None
+            except Exception as problem:
+                hint = "Save the model again."
+                raise UsageError("source-failed", reason(problem), where=source.text, hint=hint) from problem
         except UsageError as problem:
             problem.where = problem.where or source.text
             raise

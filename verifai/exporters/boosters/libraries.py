@@ -49,9 +49,9 @@ def of_wrapper(estimator: Any) -> Boosted:
         gap = getattr(estimator, "missing", np.nan)
         if not (gap is None or np.isnan(gap)):
             raise unsupported(f"XGBoost takes {gap} for a missing value in this model", "Train with missing=nan.")
-        booster = estimator.get_booster()
-        best = getattr(booster, "best_iteration", None) if estimator.get_params().get("early_stopping_rounds") else None
-        booster = booster if best is None else booster[: int(best) + 1]
+        # As a file, with the estimator's mark: a slice of the trees would have lost the categories of its columns.
+        booster = estimator.get_booster().copy()
+        booster.set_attr(scikit_learn="{}")
         return xgboost_files.read(bytes(booster.save_raw("json")))
     if package == "lightgbm":
         return lightgbm_files.read(estimator.booster_.model_to_string().encode())
@@ -83,7 +83,7 @@ def xgboost_predict(path: str, read: Boosted) -> Predict:
             rows.astype(np.float32), feature_names=booster.feature_names, feature_types=kinds, nthread=1,
             enable_categorical=kinds is not None,
         )  # fmt: skip
-        found = np.asarray(booster.predict(matrix, output_margin=margin), np.float64)
+        found = np.asarray(booster.predict(matrix, output_margin=margin, iteration_range=(0, read.rounds)), np.float64)
         if margin:
             raised = np.exp(found - found.max(axis=1, keepdims=True))
             found = raised / raised.sum(axis=1, keepdims=True)

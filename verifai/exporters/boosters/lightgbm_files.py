@@ -15,6 +15,7 @@ from math import inf, nextafter
 
 import numpy as np
 
+from verifai.errors import UnsupportedModel
 from verifai.exporters.boosters.boosted import (
     MAX_COLUMNS,
     MAX_OUTPUTS,
@@ -23,15 +24,17 @@ from verifai.exporters.boosters.boosted import (
     Link,
     inconsistent,
     integer,
-    merged,
     plain_names,
     unsupported,
 )
 from verifai.exporters.boosters.coded import Coded, coded, recoded
-from verifai.onnx_graph.passes.trees import Branching, below, next_below
+from verifai.onnx_graph.passes.trees import Branching
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
-_MISSING_IS_ZERO = 1
+_MISSING_IS_ZERO, _MISSING_IS_NAN = 1, 2
+_MAX_WORDS = 1 << 20
+"""Of 32 categories each, in the sets of all trees."""
+_MAX_PLACES = 1 << 25
 _MAX_TREES = 1 << 20
 _ZERO = float(np.float32(1e-35))
 """kZeroThreshold of include/LightGBM/meta.h."""
@@ -69,8 +72,12 @@ def read(data: bytes) -> Boosted:
         raise unsupported(f"LightGBM's objective {' '.join(words)[:60]!r} has no formula here", hint)
     sigmoid = _number(parameters.get("sigmoid", "1"))
     grower = Grower.empty()
+    gaps: dict[int, bool] = {}
+    words_left = _MAX_WORDS
     for place, block in enumerate(blocks):
-        _add(grower, _fields(block.split("\nend of trees")[0]), place % outputs, columns)
+        own = _fields(block.split("\nend of trees")[0])
+        sets, words_left = _sets(own, words_left)
+        _add(grower, own, place % outputs, columns, sets, gaps)
     if len(blocks) % outputs:
         raise inconsistent("its trees do not fit its classes")
     rounds = len(blocks) // outputs
@@ -80,9 +87,9 @@ def read(data: bytes) -> Boosted:
         raise inconsistent("its objective does not fit its number of classes")
     kinds, note = _coded(text, fields, columns)
     return Boosted(
-        forest=recoded(grower.done(), kinds),
+        forest=recoded(grower.done(), kinds, gaps),
         coded=kinds,
-        note=note,
+        notes=(note,) if note else (),
         base=(0.0,) * outputs,
         columns=columns,
         link=_LINKS[objective],
@@ -129,22 +136,35 @@ def _placed(sizes: Sequence[int], infos: Sequence[str], declared: Set[int], *, a
 
     Args:
         sizes: of the lists. infos: what the file says of each column's values. declared: the columns of categories.
+
+    Raises:
+        UnsupportedModel: ``model-size-bomb``.
     """
-    # ways[k]: how many ways, up to 2, the columns so far hold the first k lists, and one of them.
-    ways: list[tuple[int, list[int]]] = [(1, []), *[(0, [])] * len(sizes)]
-    for column, info in enumerate(infos):
-        following = list(ways) if not (all_declared and column in declared) else [(0, [])] * len(ways)
-        for count, size in enumerate(sizes):
-            number, chosen = ways[count]
-            if number and _largest_code(info) < size:
-                before = following[count + 1]
-                following[count + 1] = (min(2, before[0] + number), [*chosen, column])
-        ways = following
-    return ways[-1][1] if ways[-1][0] == 1 else None
+    if (len(sizes) + 1) * (len(infos) + 1) > _MAX_PLACES:
+        raise UnsupportedModel("model-size-bomb", f"{len(sizes):,} lists of categories for {len(infos):,} columns are too many")
+    above, largest = np.array(sizes, np.float64), [_largest_code(info) for info in infos]
+    # ways[c, k]: how many ways, up to 2, the first c columns hold the first k lists, and none of the others.
+    ways = np.zeros((len(infos) + 1, len(sizes) + 1), np.uint8)
+    ways[0, 0] = 1
+    for column, code in enumerate(largest):
+        if not (all_declared and column in declared):
+            ways[column + 1] = ways[column]
+        ways[column + 1, 1:] += np.where(code < above, ways[column, :-1], np.uint8(0))
+        np.minimum(ways[column + 1], 2, out=ways[column + 1])
+    if ways[-1, -1] != 1:
+        return None
+    chosen, count = [], len(sizes)
+    for column in reversed(range(len(infos))):
+        if count and largest[column] < sizes[count - 1] and ways[column, count - 1]:
+            chosen.append(column)
+            count -= 1
+    return chosen[::-1]
 
 
 def _largest_code(info: str) -> float:
-    """The largest of a column's values, where they may be codes; else infinity."""
+    """The largest of a column's values, where they may be codes; else infinity. A constant column may be of any one code."""
+    if info == "none":
+        return -1.0
     listed = re.fullmatch(r"\[(\d{1,9}):(\d{1,9})\]", info)
     if listed:
         return float(listed[2])
@@ -185,7 +205,9 @@ def _integers(fields: dict[str, str], name: str, count: int | None, low: int, hi
     return [integer(word, low, high, name) for word in words]
 
 
-def _add(grower: Grower, fields: dict[str, str], output: int, columns: int) -> None:
+def _add(
+    grower: Grower, fields: dict[str, str], output: int, columns: int, sets: Sequence[_Set], gaps: dict[int, bool]
+) -> None:
     leaves = integer(fields.get("num_leaves"), 1, 1 << 24, "num_leaves")
     if integer(fields.get("is_linear", "0"), 0, 1, "is_linear"):
         raise unsupported("LightGBM's linear trees have no formula here", "Train with linear_tree=False.")
@@ -201,7 +223,6 @@ def _add(grower: Grower, fields: dict[str, str], output: int, columns: int) -> N
     read_from = _integers(fields, "split_feature", inner, 0, columns - 1)
     thresholds, kinds = _numbers(fields, "threshold", inner), _integers(fields, "decision_type", inner, 0, 15)
     sides = [_integers(fields, f"{side}_child", inner, -leaves, inner - 1) for side in ("left", "right")]
-    sets = _sets(fields)
 
     def place(child: int) -> int:
         return start + (child if child >= 0 else inner + ~child)
@@ -211,16 +232,14 @@ def _add(grower: Grower, fields: dict[str, str], output: int, columns: int) -> N
         column, kind = read_from[node], kinds[node]
         if kind & _CATEGORICAL:
             number = thresholds[node]
-            if number != int(number) or not 0 <= number < len(sets) or not sets[int(number)]:
+            if not 0 <= number < len(sets) or number != int(number) or not sets[int(number)]:
                 raise inconsistent("a node has no set of categories")
-            # The whole part of a number between −1 and 1 is 0.
-            pairs = (
-                (below(-1.0) if one == 0 else next_below(float(one)), next_below(float(one + 1))) for one in sets[int(number)]
-            )
-            grower.inner[start + node] = Branching(column, "BRANCH_BETWEEN", 0.0, yes, no, between=merged(pairs))
+            grower.inner[start + node] = Branching(column, "BRANCH_BETWEEN", 0.0, yes, no, between=sets[int(number)])
             continue
         if kind >> 2 == _MISSING_IS_ZERO:
             raise unsupported("LightGBM takes zeros for missing values in this model", "Train with zero_as_missing=False.")
+        if kind >> 2 == _MISSING_IS_NAN:
+            gaps[start + node] = bool(kind & _DEFAULT_LEFT)
         grower.inner[start + node] = Branching(column, "BRANCH_LEQ", _beside_zero(thresholds[node]), yes, no)
 
 
@@ -231,15 +250,31 @@ def _beside_zero(threshold: float) -> float:
     return _ZERO if 0 <= threshold < _ZERO else threshold
 
 
-def _sets(fields: dict[str, str]) -> list[list[int]]:
-    """The sets of categories: bits in words of 32."""
+_Set = tuple[tuple[float, float], ...]
+
+
+def _sets(fields: dict[str, str], left: int) -> tuple[list[_Set], int]:
+    """The sets of categories, bits in words of 32, as intervals that nodes share; and how many words the other trees may have.
+
+    Raises UsageError (``source-failed``), UnsupportedModel (``model-size-bomb``).
+    """
     if not integer(fields.get("num_cat", "0"), 0, 1 << 24, "num_cat"):
-        return []
+        return [], left
     bounds = _integers(fields, "cat_boundaries", None, 0, 1 << 24)
     words = _integers(fields, "cat_threshold", None, 0, (1 << 32) - 1)
-    found = []
+    if len(words) > left:
+        hint = "Number categories from 0, or train fewer trees."
+        raise UnsupportedModel("model-size-bomb", f"its sets have more than {32 * _MAX_WORDS:,} bits", hint=hint)
+    found: list[_Set] = []
     for first, last in pairwise(bounds):
         if not first <= last <= len(words):
             raise inconsistent("a set of categories ends beyond the others")
-        found.append([32 * at + bit for at, word in enumerate(words[first:last]) for bit in range(32) if word >> bit & 1])
-    return found
+        bits = np.unpackbits(np.array(words[first:last], "<u4").view(np.uint8), bitorder="little")
+        # Where runs of ones begin, and where they end.
+        runs = np.flatnonzero(np.diff(bits, prepend=np.uint8(0), append=np.uint8(0)))
+        near = runs.astype(np.float32)
+        ends = np.where(near < runs, near, np.nextafter(near, np.float32(-np.inf))).astype(np.float64)
+        # The whole part of a number between −1 and 1 is 0.
+        ends[runs == 0] = -1.0
+        found.append(tuple((low, high) for low, high in ends.reshape(-1, 2).tolist()))
+    return found, left - len(words)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -30,10 +31,11 @@ from verifai.exporters.boosters.boosted import (
     unsupported,
 )
 from verifai.exporters.boosters.coded import Coded, coded, recoded
-from verifai.onnx_graph.passes.trees import Branching, next_below
+from verifai.onnx_graph.passes.trees import Branching, Forest, next_below
 
 _MAX_CATEGORY = 1 << 24
 _MAX_DEPTH = 64
+_MAX_ROUNDS = 1 << 24
 _SIGMOIDS = ("binary:logistic", "reg:logistic")
 _LINKS: dict[str, Link] = {
     **dict.fromkeys(_SIGMOIDS, Link.SIGMOID),
@@ -50,7 +52,9 @@ _LINKS: dict[str, Link] = {
 
 
 def read(data: bytes) -> Boosted:
-    """The model in a file.
+    """The model in a file: its trees up to the best iteration, where it is an estimator's that stopped early.
+
+    XGBClassifier and its like predict with these alone, a Booster with all trees; which of them saved a file it says itself.
 
     Raises:
         UsageError: ``source-failed``, when it is no such file, or contradicts itself.
@@ -72,24 +76,16 @@ def read(data: bytes) -> Boosted:
     if (link is Link.SOFTMAX) != (classes > 1):
         raise inconsistent("its objective does not fit its number of classes")
     model, drops = _booster(_table(learner, "gradient_booster"))
-    grower = Grower.empty()
-    trees, owners = model.get("trees"), model.get("tree_info")
-    if not isinstance(trees, list) or not isinstance(owners, list) or len(trees) != len(owners):
-        raise inconsistent("trees and tree_info differ in length")
-    if drops is not None and len(drops) != len(trees):
-        raise inconsistent("it has another number of dropout weights than trees")
-    for place, (tree, owner) in enumerate(zip(trees, owners, strict=True)):
-        if not isinstance(tree, dict):
-            raise inconsistent("a tree is no object")
-        factor = 1.0 if drops is None else drops[place]
-        _add(grower, tree, integer(owner, 0, outputs - 1, "tree_info"), columns, factor)
+    best = _best(learner.get("attributes"))
+    forest, gaps = _forest(model, drops, outputs, columns, best)
     kinds, note = _coded(model.get("cats"), columns)
     two = 2 if objective in ("binary:logistic", "binary:logitraw") and outputs == 1 else 0
     names = learner.get("feature_names")
     return Boosted(
-        forest=recoded(grower.done(), kinds),
+        forest=recoded(forest, kinds, gaps),
         coded=kinds,
-        note=note,
+        notes=tuple(one for one in (note, "" if best is None or best.by_estimator else _ALL_TREES) if one),
+        rounds=best.rounds if best is not None and best.by_estimator else 0,
         base=_base(parameters.get("base_score"), outputs, objective),
         columns=columns,
         link=link,
@@ -99,6 +95,63 @@ def read(data: bytes) -> Boosted:
 
 
 _KNOWN = "Known are: " + ", ".join(sorted(_LINKS)) + "."
+
+
+_ALL_TREES = (
+    "Training stopped early, but no estimator saved this file: the exported model uses all trees, as Booster.predict does; "
+    "XGBClassifier and its like would use those up to the best iteration."
+)
+
+
+def _forest(
+    model: dict[str, Any], drops: list[float] | None, outputs: int, columns: int, best: _Best | None
+) -> tuple[Forest, dict[int, bool]]:
+    """The trees that predictions are made with, and for which nodes a missing value passes the test."""
+    grower, gaps = Grower.empty(), dict[int, bool]()
+    trees, owners = model.get("trees"), model.get("tree_info")
+    if not isinstance(trees, list) or not isinstance(owners, list) or len(trees) != len(owners):
+        raise inconsistent("trees and tree_info differ in length")
+    if drops is not None and len(drops) != len(trees):
+        raise inconsistent("it has another number of dropout weights than trees")
+    used = _used(model, best, outputs, len(trees))
+    for place, (tree, owner) in enumerate(zip(trees[:used], owners[:used], strict=True)):
+        if not isinstance(tree, dict):
+            raise inconsistent("a tree is no object")
+        factor = 1.0 if drops is None else drops[place]
+        _add(grower, tree, integer(owner, 0, outputs - 1, "tree_info"), columns, factor, gaps)
+    return grower.done(), gaps
+
+
+@dataclass(frozen=True)
+class _Best:
+    """Early stopping: how many rounds it found best, and whether an estimator saved the file, which predicts with these."""
+
+    rounds: int
+    by_estimator: bool
+
+
+def _best(attributes: Any) -> _Best | None:
+    if not isinstance(attributes, dict) or attributes.get("best_iteration") is None:
+        return None
+    rounds = integer(attributes["best_iteration"], 0, _MAX_ROUNDS, "best_iteration") + 1
+    return _Best(rounds, attributes.get("scikit_learn") is not None)
+
+
+def _used(model: dict[str, Any], best: _Best | None, outputs: int, trees: int) -> int:
+    """How many of the trees, which are in the order of the rounds, predictions are made with."""
+    if best is None or not best.by_estimator:
+        return trees
+    ends = model.get("iteration_indptr")
+    if ends is None:
+        # A release before 2.0 does not keep them.
+        parallel = integer(
+            _table(model, "gbtree_model_param").get("num_parallel_tree", "1"), 1, MAX_OUTPUTS, "num_parallel_tree"
+        )
+        ends = list(range(0, trees + 1, max(parallel, 1) * outputs))
+    places = [integer(one, 0, trees, "iteration_indptr") for one in _listed(ends, len(ends) if isinstance(ends, list) else 1)]
+    if places != sorted(places) or len(places) <= best.rounds or places[0] != 0 or places[-1] != trees:
+        raise inconsistent("its best iteration is none of its rounds")
+    return places[best.rounds]
 
 
 def _document(data: bytes) -> dict[str, Any]:
@@ -201,7 +254,7 @@ def _base(text: Any, outputs: int, objective: str) -> tuple[float, ...]:
     return tuple(found.tolist())
 
 
-def _add(grower: Grower, tree: dict[str, Any], output: int, columns: int, factor: float) -> None:
+def _add(grower: Grower, tree: dict[str, Any], output: int, columns: int, factor: float, gaps: dict[int, bool]) -> None:
     parameters = _table(tree, "tree_param")
     if integer(parameters.get("size_leaf_vector", "1"), 0, MAX_OUTPUTS, "size_leaf_vector") > 1:
         raise unsupported("XGBoost's trees with vectors as leaves have no formula here", "Train with one tree per output.")
@@ -216,7 +269,8 @@ def _add(grower: Grower, tree: dict[str, Any], output: int, columns: int, factor
             numbers(tree.get("split_conditions"), count, "split_conditions", finite=False), np.float32
         ).tolist()
     read_from = [integer(one, 0, MAX_COLUMNS, "split_indices") for one in _listed(tree.get("split_indices"), count)]
-    kinds = tree.get("split_type") or [0] * count
+    kinds = _listed(tree.get("split_type") or [0] * count, count)
+    lefts = [int(one) if isinstance(one, bool) else one for one in _listed(tree.get("default_left") or [0] * count, count)]
     sets = _categories(tree)
     start = grower.start()
     grower.roots.append(start)
@@ -229,14 +283,18 @@ def _add(grower: Grower, tree: dict[str, Any], output: int, columns: int, factor
             continue
         if read_from[node] >= columns:
             raise inconsistent("a tree reads a column that there is not")
-        if integer(_listed(kinds, count)[node], 0, 1, "split_type") == 0:
+        if integer(kinds[node], 0, 1, "split_type") == 0:
             branch = Branching(read_from[node], "BRANCH_LT", conditions[node], start + yes, start + no)
         else:
-            between = merged((next_below(float(one)), next_below(float(one + 1))) for one in sets.get(node, []))
+            # XGBoost takes no number from 2²⁴ on for a category.
+            known = (one for one in sets.get(node, []) if one < _MAX_CATEGORY)
+            between = merged((next_below(float(one)), next_below(float(one + 1))) for one in known)
             if not between:
                 raise inconsistent("a set of categories is empty")
             branch = Branching(read_from[node], "BRANCH_BETWEEN", 0.0, start + no, start + yes, between=between)
         grower.inner[start + node] = branch
+        # Right is where the members of a set go.
+        gaps[start + node] = (integer(lefts[node], 0, 1, "default_left") == 1) == (branch.mode == "BRANCH_LT")
 
 
 def _listed(values: Any, count: int) -> list[Any]:
@@ -252,6 +310,9 @@ def _categories(tree: dict[str, Any]) -> dict[int, list[int]]:
     if not all(isinstance(one, list) for one in lists) or len({len(one) for one in lists[:3]}) != 1:
         raise inconsistent("a tree's categories differ in length")
     nodes, starts, sizes, values = ([integer(value, 0, _MAX_CATEGORY, "a category") for value in one] for one in lists)
+    if sum(sizes) > len(values):
+        # Nor may they overlap: what is read is as long as the file then.
+        raise inconsistent("its sets of categories are longer than all of them")
     found = {}
     for node, start, size in zip(nodes, starts, sizes, strict=True):
         if start + size > len(values):

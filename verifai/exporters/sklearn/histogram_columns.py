@@ -106,6 +106,8 @@ def _kind(estimator: Any, values: Array, codes: Any) -> Kinds:
     listed = values.tolist() if values.ndim == 1 else []
     if listed and isinstance(listed[-1], float) and np.isnan(listed[-1]):
         listed = listed[:-1]
+    if len(listed) >= _CODES:
+        raise inconsistent(estimator, f"a column has {len(listed):,} categories, more than fit takes")
     found = np.asarray(codes)
     inside = found.ndim == 1 and found.dtype.kind in "fiu" and np.isin(found, np.arange(min(len(listed), _CODES))).all()
     if not inside:
@@ -152,10 +154,9 @@ def split_of(kinds: Kinds, words: Array, missing_left: bool, column: int, left: 
         words: (8,), uint32: the set, a bit per code.
     """
     bits = np.unpackbits(np.ascontiguousarray(words, "<u4").view(np.uint8), bitorder="little").astype(bool)
-    goes_left = np.array(
-        [bool(code < _CODES and bits[code]) or (code not in kinds.known and missing_left) for code in range(len(kinds.values))],
-        bool,
-    )
+    unknown = np.ones(len(kinds.values), bool)
+    unknown[list(kinds.known)] = False
+    goes_left = bits[: len(kinds.values)] | (unknown & missing_left)
     aside = kinds.values[goes_left != missing_left]
     yes, no = (right, left) if missing_left else (left, right)
     if not aside.size:

@@ -164,4 +164,107 @@ def test_lightgbm_lists_that_are_none_are_refused(tail: str, tmp_path: Path) -> 
     except VerifaiError as refused:
         assert isinstance(refused, UsageError) or refused.code == "model-unknown-operator"
     else:
-        assert not found.coded and found.note
+        assert not found.coded and found.notes
+
+
+def exact(path: Path, model: Any, rows: Any) -> ExportResult:
+    """The same probabilities on every row, and so the same class."""
+    found = export(path, trust_pickle=True)
+    probabilities = model.predict_proba(rows)
+    assert len(set(probabilities.argmax(axis=1))) == 2
+    np.testing.assert_allclose(computed(found.model, taken(found, rows)), probabilities, atol=1e-6)
+    return found
+
+
+@pytest.mark.parametrize("how", ["parameter", "callback", "parameter taken away"])
+def test_an_xgboost_estimator_that_stopped_early_keeps_its_best_trees_and_its_categories(how: str, tmp_path: Path) -> None:
+    """Its ``predict`` uses the best iteration, however training was stopped, and so does what reads its files."""
+    rows, target = table()
+    label, random = (target > np.median(target)).astype(int), np.random.default_rng(1)
+    stopping = {"callbacks": [xgboost.callback.EarlyStopping(rounds=3)]} if how == "callback" else {"early_stopping_rounds": 3}
+    model = xgboost.XGBClassifier(**XGB | {"n_estimators": 50, "learning_rate": 1.0} | stopping)
+    noisy = np.where(random.random(200) < 0.3, 1 - label[:200], label[:200])
+    model.fit(rows[200:], label[200:], eval_set=[(rows[:200], noisy)], verbose=False)
+    assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    if how == "parameter taken away":
+        model.set_params(early_stopping_rounds=None)
+    model.save_model(tmp_path / "m.json")
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(model))
+    for name in ("m.json", "m.pkl"):
+        assert set(exact(tmp_path / name, model, rows).facts.categories) == {"shade"}
+
+
+def test_a_booster_that_stopped_early_uses_all_trees_and_says_so(tmp_path: Path) -> None:
+    rows, target = table()
+    matrix = xgboost.DMatrix(rows, target, enable_categorical=True)
+    other = xgboost.DMatrix(rows, np.random.default_rng(2).permutation(target), enable_categorical=True)
+    options = {"max_depth": 4, "nthread": 1, "learning_rate": 1.0}
+    model = xgboost.train(options, matrix, 30, evals=[(other, "other")], early_stopping_rounds=2, verbose_eval=False)
+    assert model.best_iteration + 1 < model.num_boosted_rounds()
+    model.save_model(tmp_path / "m.json")
+    found = export(tmp_path / "m.json")
+    assert any("uses all trees" in one for one in found.notices)
+    np.testing.assert_allclose(
+        computed(found.model, taken(found, rows)).reshape(-1), model.predict(matrix), rtol=1e-4, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("value", [-1, 10_000, "x", 1 << 60])
+def test_a_best_iteration_that_is_none_is_refused(value: Any, tmp_path: Path) -> None:
+    found = document(tmp_path)
+    found["learner"]["attributes"] = {"best_iteration": str(value), "scikit_learn": "{}"}
+    with pytest.raises(UsageError) as refused:
+        xgboost_files.read(json.dumps(found).encode())
+    assert refused.value.code == "source-failed"
+
+
+def test_a_column_of_one_category_keeps_the_places_of_the_others(tmp_path: Path) -> None:
+    """LightGBM says nothing of a constant column's values; the column after it is of whole numbers that could be its codes."""
+    rows, target = table()
+    rows.insert(0, "one", pandas.Categorical(["only"] * len(rows), categories=["other", "only", "third", "fourth"]))
+    rows.insert(1, "count", (np.arange(len(rows)) % 3).astype(float))
+    model = lightgbm.LGBMRegressor(**LGB).fit(rows, target + 40 * rows["count"])
+    model.booster_.save_model(tmp_path / "m.txt")
+    assert set(agree(tmp_path / "m.txt", model, rows).facts.categories) == {"one", "shade"}
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_unknown_ordered_numbers_go_where_lightgbm_sends_missing_ones(gaps: bool, tmp_path: Path) -> None:
+    """Where training knew missing values, its splits say where these go; else they are code 0."""
+    rows, target = table()
+    random = np.random.default_rng(3)
+    codes = rows["code"].astype(int).to_numpy()
+    cells = np.where((random.random(len(rows)) < 0.3) & gaps, np.nan, codes.astype(float))
+    rows["code"] = pandas.Categorical(cells, categories=[10.0, 20.0, 30.0, 45.0], ordered=True)
+    model = lightgbm.LGBMRegressor(**LGB).fit(rows, target + 100 * np.isnan(cells) + 3 * codes)
+    model.booster_.save_model(tmp_path / "m.txt")
+    other, rows["code"] = rows.copy(), np.where(np.arange(len(rows)) % 2, codes, 33.0)
+    known = [None if code == 33.0 else code for code in rows["code"]]
+    other["code"] = pandas.Categorical(known, categories=[10.0, 20.0, 30.0, 45.0], ordered=True)
+    found = export(tmp_path / "m.txt")
+    assert not any("XGBoost" in one for one in found.notices)
+    np.testing.assert_allclose(
+        computed(found.model, taken(found, rows)).reshape(-1), model.predict(other), rtol=1e-5, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_unknown_numbers_are_missing_values_to_xgboost_too(gaps: bool, tmp_path: Path) -> None:
+    """A table that was given the categories of training has them so; for others XGBoost raises an error."""
+    rows, target = table()
+    codes = rows["code"].astype(int).to_numpy()
+    lost = (np.random.default_rng(3).random(len(rows)) < 0.3) & gaps
+    kinds = pandas.CategoricalDtype([10, 20, 30, 45])
+
+    def given(cells: Any, absent: Any) -> Any:
+        return pandas.Series([None if gone else int(cell) for cell, gone in zip(cells, absent, strict=True)]).astype(kinds)
+
+    rows["code"] = given(codes, lost)
+    model = xgboost.XGBRegressor(**XGB).fit(rows, target + 100 * lost)
+    model.save_model(tmp_path / "m.json")
+    other, rows["code"] = rows.copy(), np.where(np.arange(len(rows)) % 2, codes, 33)
+    other["code"] = given(rows["code"], rows["code"] == 33)
+    found = export(tmp_path / "m.json")
+    np.testing.assert_allclose(
+        computed(found.model, taken(found, rows)).reshape(-1), model.predict(other), rtol=1e-5, atol=1e-4
+    )

@@ -29,7 +29,9 @@ export function eqTable(point: Point): Vec {
   return result;
 }
 
-const RECENT = 64, RECENT_ENTRIES = 2 ** 18;
+const RECENT = 64;
+/** Of all tables that are kept, whatever a circuit asks for. */
+export const RECENT_ENTRIES = 2 ** 18;
 const recent: { readonly point: Point; readonly table: Vec }[] = [];
 let recentEntries = 0;
 
@@ -38,9 +40,10 @@ function recentTable(point: Point): Vec {
   const before = recent.findIndex((one) => one.point.length === point.length && one.point.every((r, i) => r === point[i]));
   if (before >= 0) return recent[before]!.table;
   const table = eqTable(point);
+  if (sizeOf(table) > RECENT_ENTRIES) return table;
   recent.push({ point: [...point], table });
   recentEntries += sizeOf(table);
-  while (recent.length > RECENT || (recentEntries > RECENT_ENTRIES && recent.length > 1)) recentEntries -= sizeOf(recent.shift()!.table);
+  while (recent.length > RECENT || recentEntries > RECENT_ENTRIES) recentEntries -= sizeOf(recent.shift()!.table);
   return table;
 }
 

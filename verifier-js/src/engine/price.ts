@@ -1,5 +1,6 @@
 /** What verifying will cost, before anything is evaluated. The constants are the first verifier's: docs/engine/protocol.md. */
 
+import { RECENT_ENTRIES } from "./axes.js";
 import { CELL_NS, ClaimCounter, ENTRY_BYTES, ENTRY_NS } from "./claim_count.js";
 import { logProducts } from "./claims.js";
 import { Refusal } from "./interface.js";
@@ -68,7 +69,9 @@ export const priceOfRelation = (circuit: Circuit, found: ClaimCounter): Price =>
 /** With what playing the script takes. */
 function scripted(base: Price, found: ClaimCounter, hiding: boolean): Price {
   let price = hiding ? plus(base, 0, HIDDEN_BASE_NS + found.nanoseconds) : base;
-  price = plus(price, found.kept + found.most, found.nanoseconds);
+  // Kept tables of eq vectors: no more than were made, and no more than are ever kept.
+  const tables = ENTRY_BYTES * Math.min(RECENT_ENTRIES, Math.floor(found.nanoseconds / ENTRY_NS));
+  price = plus(price, found.kept + found.most + tables, found.nanoseconds);
   const messageNs = MESSAGE_NS + (hiding ? HIDDEN_NS : 0), messageBytes = MESSAGE_BYTES + (hiding ? HIDDEN_BYTES : 0);
   price = plus(price, messageBytes * found.messages, messageNs * found.messages);
   price = plus(price, CLAIM_BYTES * found.claims, CLAIM_NS * found.claims);

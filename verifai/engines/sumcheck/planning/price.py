@@ -18,6 +18,7 @@ from verifai.engines.sumcheck.circuit.weights import weights_bytes
 from verifai.engines.sumcheck.planning.claim_count import count_lookups, count_operations, count_ranges
 from verifai.engines.sumcheck.planning.claim_counter import CELL_NS, ENTRY_BYTES, ENTRY_NS, ClaimCounter
 from verifai.engines.sumcheck.planning.size import opening_elements
+from verifai.engines.sumcheck.protocol.axes import RECENT_ENTRIES
 from verifai.engines.sumcheck.protocol.layout import Layout, public_tensors
 from verifai.engines.sumcheck.protocol.merkle import path_length
 from verifai.engines.sumcheck.protocol.proof import log_length, opening_bytes
@@ -200,7 +201,9 @@ def _scripted(price: Price, found: ClaimCounter, hiding: bool) -> Price:
     if hiding:
         message_ns, message_bytes = message_ns + HIDDEN_NS, message_bytes + HIDDEN_BYTES
         price = price.plus(0, HIDDEN_BASE_NS + found.nanoseconds)  # the planner rehearses, to count the pads
-    price = price.plus(found.kept + found.most, found.nanoseconds)
+    # Kept tables of eq vectors: no more than were made, and no more than are ever kept.
+    tables = ENTRY_BYTES * min(RECENT_ENTRIES, found.nanoseconds // ENTRY_NS)
+    price = price.plus(found.kept + found.most + tables, found.nanoseconds)
     price = price.plus(message_bytes * found.messages, message_ns * found.messages)
     price = price.plus(CLAIM_BYTES * found.claims, CLAIM_NS * found.claims)
     return replace(price, messages=found.messages, claims=found.claims)

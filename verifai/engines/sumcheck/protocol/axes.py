@@ -6,10 +6,11 @@ functionals of this kind to functionals of the same kind, so that most operation
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
+from threading import Lock
 from typing import TypeAlias
 
 from verifai.engines.sumcheck.protocol import field
@@ -30,11 +31,37 @@ def eq_table(point: Sequence[Ext]) -> list[Ext]:
     return list(zip(first, second, strict=True))
 
 
-@lru_cache(maxsize=64)
-def _recent_table(point: tuple[Ext, ...]) -> tuple[Ext, ...]:
+RECENT_TABLES, RECENT_ENTRIES = 64, 1 << 18
+"""What is kept of tables: no more than so many, with no more entries in all, whatever a circuit asks for."""
+
+
+class _RecentTables:
     """:func:`eq_table`, kept for the points of late: openings ask for one point's table once per claim, and a View of many
-    pieces once per piece."""
-    return tuple(eq_table(point))
+    pieces once per piece. A table that is longer than all may be is made each time. Threads may ask at once."""
+
+    def __init__(self) -> None:
+        self._tables: OrderedDict[tuple[Ext, ...], tuple[Ext, ...]] = OrderedDict()
+        self._entries = 0
+        self._lock = Lock()
+
+    def __call__(self, point: tuple[Ext, ...]) -> tuple[Ext, ...]:
+        with self._lock:
+            if point in self._tables:
+                self._tables.move_to_end(point)
+                return self._tables[point]
+        table = tuple(eq_table(point))
+        if len(table) > RECENT_ENTRIES:
+            return table
+        with self._lock:
+            if point not in self._tables:
+                self._tables[point] = table
+                self._entries += len(table)
+            while len(self._tables) > RECENT_TABLES or self._entries > RECENT_ENTRIES:
+                self._entries -= len(self._tables.popitem(last=False)[1])
+        return table
+
+
+_recent_table = _RecentTables()
 
 
 def eq_points(left: Sequence[Ext], right: Sequence[Ext]) -> Ext:

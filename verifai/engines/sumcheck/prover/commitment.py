@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.program import CommitmentShape
-from verifai.engines.sumcheck.planning.memory import CODEWORD_BYTES, PART_BYTES, codeword_bytes, first_kept
+from verifai.engines.sumcheck.planning.memory import CODEWORD_BYTES, PART_BYTES, blind_cells, codeword_bytes, first_kept
 from verifai.engines.sumcheck.protocol.field import Ext, P, root_of_unity
 from verifai.engines.sumcheck.protocol.layout import Commitment, Key
 from verifai.engines.sumcheck.protocol.merkle import cap_size, path_length
@@ -83,13 +83,15 @@ class CommittedMatrix:
         """Put the cells from address ``start`` on into ``target``, zeros so far; False where none of them is kept."""
         stop, pair, found = start + len(target), self.blind, False
         first = self.first if self.cells is not None else self.plan.first_row << self.plan.log_message
+        if self.cells is None and start < blind_cells(self.plan):  # also where this part ends before the first row
+            assert self.masked is not None
+            pair = _blind_pair(self.plan, self.masked, self.number)
         if stop > first and self.cells is not None:
             begin = max(start, first)
             target[begin - start :] = self.cells[begin - first : stop - first]
             found = True
         elif stop > first:
             assert self.masked is not None
-            pair = _blind_pair(self.plan, self.masked, self.number)
             place, message = max(start, first), self.plan.shape.message
             while place < stop:
                 row, column = divmod(place - first, message)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional, Sparse
-from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional, Sparse, eq_index
+from verifai.engines.sumcheck.protocol.field import ONE, Ext
 from verifai.engines.sumcheck.protocol.layout import Column
 from verifai.engines.sumcheck.protocol.storage import NO_AXIS
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, vector
 from verifai.engines.sumcheck.prover.kernels import U64, combine_columns, dot, outer, outer_add, scaled
 
-_SHORT = 64
+_LOG_SHORT = 6
+_SHORT = 1 << _LOG_SHORT
 """Trailing axes are merged until they are at least this long."""
 
 
@@ -80,23 +82,42 @@ class Spread:
 
 
 def spreads(column: Column, axes: Functional, factor: Ext) -> list[Spread]:
-    """factor·weights of the column's stored cells, by address."""
+    """factor·weights of the column's stored cells, by address.
+
+    Whoever opens in parts keeps them for all claims at once. So each is a product of vectors that are short beside its cells,
+    however narrow the column; but for an axis that is a list of entries, with next to nothing beside it.
+    """
     storage = column.storage
     if storage.axis == NO_AXIS:
-        left, right = split(axes)
+        pure = all(isinstance(axis, Eq) for axis in axes)
+        left, right = split(axes) if pure else _halves([axis_vector(axis) for axis in axes])
         ((_, block),) = column.blocks()
         return [Spread(block.start, block.stop, scaled(left, *scalars(factor)), right)]
-    others = (*axes[: storage.axis], *axes[storage.axis + 1 :])
-    places, (left, right) = scaled(axis_vector(axes[storage.axis]), *scalars(factor)), split(others)
+    others = split((*axes[: storage.axis], *axes[storage.axis + 1 :]))
+    long = axes[storage.axis]
+    places = None if isinstance(long, Eq) else axis_vector(long)
     found = []
     for piece, block in column.blocks():
-        mine = np.ascontiguousarray(places[:, piece.start : piece.start + (1 << piece.log)])
-        if right.shape[1] < _SHORT:  # a long inner loop, whatever the axes
-            mine, wide = outer_all([]), outer_all([mine, left, right])
+        if isinstance(long, Eq):  # a piece begins at a multiple of its size: one eq vector, scaled
+            cut = len(long.point) - piece.log
+            weight, point = eq_index(piece.start >> piece.log, long.point[:cut]), long.point[cut:]
+            middle = max(0, len(point) - _LOG_SHORT) if others[1].shape[1] < _SHORT else len(point)
+            mine = [eq_vector(point[:middle]), eq_vector(point[middle:])]
         else:
-            mine, wide = outer_all([mine, left]), right
-        found.append(Spread(block.start, block.stop, mine, wide))
+            assert places is not None
+            weight, mine = ONE, [np.ascontiguousarray(places[:, piece.start : piece.start + (1 << piece.log)])]
+        left, right = _halves([*mine, *others])
+        found.append(Spread(block.start, block.stop, scaled(left, *scalars(field.product(weight, factor))), right))
     return found
+
+
+def _halves(vectors: Sequence[U64]) -> tuple[U64, U64]:
+    """Their outer product as left ⊗ right, right being of the last ones: a long inner loop, without a long vector in it."""
+    cut, length = len(vectors) - 1, vectors[-1].shape[1]
+    while cut and length < _SHORT and length * vectors[cut - 1].shape[1] <= _SHORT * _SHORT:
+        cut -= 1
+        length *= vectors[cut].shape[1]
+    return outer_all(vectors[:cut]), outer_all(vectors[cut:])
 
 
 def spread(target: U64, column: Column, axes: Functional, factor: Ext, first: int = 0) -> None:

@@ -47,6 +47,7 @@ class KeptTree:
             matrix = make(tree=found)
             if matrix.root.hex() == self.root:
                 return matrix
+            del matrix, found  # a tree of other weights: without this, all of both would be there at once
         matrix = make()
         if matrix.root.hex() == self.root:
             self.write(matrix.layers)

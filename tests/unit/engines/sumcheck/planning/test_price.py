@@ -31,6 +31,7 @@ from verifai.engines.sumcheck.planning.price import (
     price_with_openings,
 )
 from verifai.engines.sumcheck.planning.rehearsal import RehearsalParty, _play
+from verifai.engines.sumcheck.protocol import axes
 from verifai.engines.sumcheck.protocol.proof import opening_bytes
 from verifai.engines.sumcheck.protocol.relations import Kind, check_relation
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
@@ -73,6 +74,14 @@ def _cut_slice() -> tuple[Circuit, list]:
     return s.finish(s.requant(narrow)), s.cells
 
 
+def _many_points() -> tuple[Circuit, list]:
+    """Sums over one long input, each of which ends at a point of its own, whose table is that long."""
+    s = Sketch(1)
+    x = s.input((1, 1 << 11))
+    sums = tuple(s.requant(s.matmul(x, 1)) for _ in range(10))
+    return s.finish(s.requant(s.add(ops.LinearCombination, sums, (1,) * len(sums), 0))), s.cells
+
+
 CIRCUITS: dict[str, Callable[[], tuple[Circuit, list]]] = {
     "mlp": examples.mlp,
     "hashed": lambda: examples.mlp(hashed_input=True, hashed_output=True),
@@ -86,6 +95,7 @@ CIRCUITS: dict[str, Callable[[], tuple[Circuit, list]]] = {
     "language model, committed": lambda: examples.language_model(committed=True),
     "odd image": lambda: examples.odd_image(committed=True),
     "slice of a reshape": _cut_slice,
+    "many points": _many_points,
     **{f"warm-up {i}": lambda i=i: warm_up_circuits()[i] for i in range(len(warm_up_circuits()))},
 }
 
@@ -152,9 +162,10 @@ def test_counts_of_relations_are_those_of_the_rehearsal(kind, widths, alone, sum
         "odd rows",
         "odd image",
         "language model, committed",
+        "many points",
     ],
 )
-def test_verifying_takes_no_more_than_its_price(name, suite):
+def test_verifying_takes_no_more_than_its_price(name, suite, monkeypatch):
     circuit, weights = _in(suite, CIRCUITS[name]())
     key = prepare(circuit, weights)
     proven = prove(key, run(circuit, weights, random_input(circuit)), opening_number=0)
@@ -167,6 +178,7 @@ def test_verifying_takes_no_more_than_its_price(name, suite):
         return trusted
 
     trusted = verified()
+    monkeypatch.setattr(axes, "_recent_table", axes._RecentTables())  # what it keeps for later is its own as well
     tracemalloc.start()
     try:
         verified()

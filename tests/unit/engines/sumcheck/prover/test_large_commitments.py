@@ -115,6 +115,32 @@ def test_every_opening_of_a_hidden_root_shows_the_code_word_that_was_hashed(monk
     verify_relation(Kind.LINK, circuit, keys[0].digest, roots, more[1])
 
 
+@pytest.mark.parametrize("part", [4, 16, 32, 256])
+@pytest.mark.parametrize("remade", [False, True])
+def test_cells_by_address_are_those_of_the_opening(remade, part, monkeypatch):
+    """Blind rows too, where a part ends before the first row that holds values: without them nothing would hide the sum."""
+    if remade:
+        monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
+    apart = 0
+    for size in (0, 3, 9, 40):
+        sketch = Registrable(4)
+        x = sketch.input((1, max(1, size)))
+        out = sketch.requant(sketch.matmul(x, 9) if size else x, relu=False)
+        key = prepare(sketch.finish(out, committed=True), sketch.cells, weights_seed=bytes(32))
+        for number in (0, 3):
+            held = key.committed.for_opening(number)
+            pair = commitment._blind_pair(held.plan, held.masked, number)
+            wanted = np.zeros(1 << held.plan.log_cells, np.uint64)
+            wanted[held.first :] = held.values()
+            wanted[: len(pair)] = pair
+            found = np.zeros_like(wanted)
+            told = [held.fill(start, found[start : start + part]) for start in range(0, len(found), part)]
+            assert np.array_equal(found, wanted) and (held.cells is None) is remade
+            assert all(told[start // part] for start in range(0, len(found), part) if wanted[start : start + part].any())
+            apart += remade and held.blind is None and held.plan.first_row << held.plan.log_message >= part
+    assert apart or not remade or part > 32
+
+
 def test_cells_before_the_first_row_are_not_there(monkeypatch):
     monkeypatch.setattr(examples.Sketch, "suite", INTEGRITY)
     sketch = examples.Sketch(3)

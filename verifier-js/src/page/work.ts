@@ -128,6 +128,7 @@ function fidelityWords(fidelity: Fidelity): string {
     return `the same next token at ${language.matches.toLocaleString("en")} of ${language.positions.toLocaleString("en")} positions${perplexity}, on ${fidelity.samples.toLocaleString("en")} texts`;
   }
   const decisions = fidelity.top1Matches === null ? "" : `decisions agreed on ${fidelity.top1Matches.toLocaleString("en")} of ${fidelity.samples.toLocaleString("en")}`;
-  const error = fidelity.spreadError === null ? `the largest error was ${Number(fidelity.maxAbsError.toPrecision(3))}` : `99 % of errors were below ${Number(fidelity.spreadError.toPrecision(2))} standard deviations of the output`;
+  const worst = fidelity.columnError === null ? "" : ` (${Number(fidelity.columnError.toPrecision(2))} in its worst column)`;
+  const error = fidelity.spreadError === null ? `the largest error was ${Number(fidelity.maxAbsError.toPrecision(3))}` : `99 % of errors were below ${Number(fidelity.spreadError.toPrecision(2))} standard deviations of the output${worst}`;
   return `${[decisions, error].filter(Boolean).join(", and ")}, on ${fidelity.samples.toLocaleString("en")} samples`;
 }

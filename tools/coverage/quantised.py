@@ -19,7 +19,7 @@ STATIC = (
     "hf-vae",
     "nn-encoder-layer",
     "hf-squeeze-excite",
-    "hf-unet",
+    "hf-upernet-free-unet",
     "keras-conv2d",
 )
 DYNAMIC = ("hf-bert-classifier", "hf-vae", "nn-encoder-layer", "nn-lstm-both-ways-3", "hf-vit", "hf-distilbert")

@@ -25,6 +25,7 @@ from verifai.engines.sumcheck.building import build_circuit
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.ops import results
 from verifai.engines.sumcheck.fidelity import measure
+from verifai.engines.sumcheck.lowering.dynamic import dynamic_hint
 from verifai.engines.sumcheck.lowering.graph import read_graph
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.lowering.quantised import own_scales
@@ -415,7 +416,7 @@ class Tuner:
         hint = f"The best circuit tried ({bits}) meets {advice} in [fidelity]."
         if self._costs and self._costs[0].share > _SHARES[-1]:
             hint += f" Most precision is lost where these are rounded: {self._costliest([one.value for one in self._costs])}."
-        hint += unlike_columns(self._columns, self._compared)
+        hint = dynamic_hint(self._model) + hint + unlike_columns(self._columns, self._compared)
         if fixed:
             hint = f"Remove {', '.join(fixed)} from [engine.sumcheck], so that finer ones are tried. " + hint
         return PolicyNotMet(

@@ -22,8 +22,11 @@ import numpy as np
 
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph
 from verifai.onnx_graph.graph import Node
+from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.tensors import Array
 
+STATIC = "Quantise with scales that calibration fixes: onnxruntime.quantization.quantize_static(model, result, data)."
+"""The recipe of static quantisation, for hints."""
 _PRODUCTS = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 _VIEWS = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
 _CHOOSERS = frozenset({"Gather", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice"})
@@ -58,6 +61,13 @@ def _fresh(graph: SourceGraph, name: str) -> str:
 
 
 # Dynamic quantisation
+
+
+def dynamic_hint(model: OnnxModel) -> str:
+    """What to do about a circuit that is far from a model which rounds each input at scales of its own; "" for others."""
+    if not any(node.op_type == "DynamicQuantizeLinear" for node in model.proto.graph.node):
+        return ""
+    return f"The model rounds to 8 bits at scales that each input has anew, and the circuit does not round there. {STATIC} "
 
 
 def _dynamic(graph: SourceGraph) -> SourceGraph:

@@ -34,7 +34,7 @@ from verifai.engines.sumcheck.lowering import (
 )
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_form, affine_of
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, TableKey, next_plan, signed_width, table_key
-from verifai.engines.sumcheck.lowering.dynamic import rewritten
+from verifai.engines.sumcheck.lowering.dynamic import STATIC, rewritten
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
 from verifai.engines.sumcheck.lowering.limbs import limbed_input
 from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
@@ -72,8 +72,7 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **division.HANDLERS,
     **products.HANDLERS,
 }
-_STATIC = "Quantise with scales that calibration fixes: onnxruntime.quantization.quantize_static(model, result, data)."
-_HINTS = dict.fromkeys(("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"), _STATIC)
+_HINTS = dict.fromkeys(("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"), STATIC)
 _FUSED: Mapping[str, Callable[[State, Node], None]] = {**rows.FUSED, **division.FUSED, **reductions.FUSED}
 
 

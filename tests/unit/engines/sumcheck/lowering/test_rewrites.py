@@ -13,11 +13,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.lowering_runs import FINE, built, feeds_of, n, net, outputs, prove_in_both_suites, supported, worst_steps
 from tests.support.onnx_builders import canonical, model, node, weights
+from verifai.domain.circuit_spec import parse_spec
+from verifai.domain.progress import SILENT
+from verifai.engines.sumcheck.building import options_of, suite_of
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.lowering.dynamic import rewritten
 from verifai.engines.sumcheck.lowering.graph import read_graph
 from verifai.engines.sumcheck.lowering.operators import operator_support
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions
+from verifai.engines.sumcheck.tuning import Tuner
+from verifai.errors import PolicyNotMet
 from verifai.onnx_graph.model import OnnxModel
 
 F = np.float32
@@ -133,6 +138,20 @@ def test_dynamic_quantisation_is_within_its_own_rounding(kind: str, per_channel:
     assert _spread(source, feeds) < 0.1
     if not per_channel:
         prove_in_both_suites(source, feeds)
+
+
+def test_where_the_model_s_own_rounding_is_in_the_way_the_recipe_is_told(tmp_path: Path) -> None:
+    source = _dynamic("products", tmp_path)
+    (given,), (made,) = source.inputs, source.outputs
+    document = {
+        "circuit": {"name": "c", "model": "m.onnx", "engine": "sumcheck", "task": "regression"},
+        "tensors": {given.name: "public", made.name: "public"},
+        "fidelity": {"spread_error": 1e-5},
+    }
+    asked = parse_spec(document, "circuit.toml")
+    with pytest.raises(PolicyNotMet, match="spreads") as refused:
+        Tuner(source, asked, feeds_of(source, count=30), options_of(asked), frozenset(), suite_of(asked), SILENT).run()
+    assert "quantize_static" in refused.value.hint and "spread_error = " in refused.value.hint
 
 
 def _broken(source: OnnxModel, change: Any) -> OnnxModel:

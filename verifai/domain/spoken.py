@@ -17,5 +17,14 @@ def spoken(digest: str) -> str:
 
 def is_spoken(text: str, digest: str) -> bool:
     """Whether ``text`` is that fingerprint, or the digest itself, however its groups are set apart. A part of it is not."""
-    plain = re.sub(r"[\s-]", "", text)
-    return plain.lower() == digest or plain == spoken(digest).replace(" ", "")
+    plain = _plain(text)
+    return plain == digest or plain == spoken(digest).replace(" ", "")
+
+
+def is_whole(text: str) -> bool:
+    """Whether ``text`` has the form of a fingerprint or of a digest, of whatever."""
+    return re.fullmatch(rf"[0-9]{{{5 * GROUPS}}}|[0-9a-f]{{64}}", _plain(text)) is not None
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\s-]", "", text).lower()

@@ -20,7 +20,7 @@ from verifai.domain.audit import AuditReport
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, Outcome, holds
 from verifai.domain.progress import SILENT, Progress
-from verifai.domain.spoken import is_spoken, spoken
+from verifai.domain.spoken import GROUPS, is_spoken, is_whole, spoken
 from verifai.domain.statement import EngineName
 from verifai.domain.tokenizer import FILE
 from verifai.domain.tokenizer import MAX_BYTES as MAX_TOKENIZER
@@ -182,6 +182,7 @@ def judge_anchors(case: OpenCase, told: str | None) -> Finding:
         told: the fingerprint that the reader had from elsewhere.
 
     Raises:
+        UsageError: ``bad-option``, when it is not a whole fingerprint.
         EvidenceRejected: ``anchors-differ``, when it is another one.
     """
     digest = case.anchors
@@ -194,6 +195,9 @@ def judge_anchors(case: OpenCase, told: str | None) -> Finding:
             evidence=digest,
             step="T0",
         )
+    if not is_whole(told):
+        message = f"a fingerprint is {GROUPS} groups of five digits, or a digest of 64 hex digits; this is neither"
+        raise UsageError("bad-option", message, where="--anchors", hint="Give all of it: a part is not compared.")
     if not is_spoken(told, digest):
         raise EvidenceRejected(
             "anchors-differ",

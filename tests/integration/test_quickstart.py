@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
@@ -260,21 +260,19 @@ def test_a_model_that_only_ezkl_takes_is_told_why_it_needs_a_set_up_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VERIFAI_SRS_DIR", str(tmp_path / "store"))
-    weights = numpy_helper.from_array(np.ones((1, 1, 2, 2, 2), np.float32), "w")
     graph = helper.make_graph(
-        [helper.make_node("ConvTranspose", ["x", "w"], ["y"])],
-        "volume",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 3, 3, 3])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 4, 4, 4])],
-        [weights],
+        [helper.make_node("ReduceProd", ["x"], ["y"], axes=[1], keepdims=0)],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 12])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
-    np.savez(tmp_path / "data.npz", x=np.random.default_rng(1).normal(size=(20, 1, 1, 3, 3, 3)).astype(np.float32))
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(1).uniform(0.5, 1.8, (20, 1, 12)).astype(np.float32))
     out = tmp_path / "out"
     assert cli.run(["quickstart", str(tmp_path / "model.onnx"), str(tmp_path / "data.npz"), "-o", str(out)]) == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "srs-missing" in told and "the sumcheck engine cannot prove this model: ConvTranspose" in told
+    assert "srs-missing" in told and "the sumcheck engine cannot prove this model: ReduceProd" in told
 
 
 def test_arrays_serve_as_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

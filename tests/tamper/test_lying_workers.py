@@ -326,9 +326,9 @@ def test_a_worker_of_another_release_is_named_and_its_item_is_not_counted_agains
 def test_a_full_disk_ends_the_run_and_what_is_done_stays(
     public: CircuitFolder, samples: list[Mapping[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from verifai.stages import prove
+    from verifai.stages import ready
 
-    genuine, count = prove.write_bundle, [0]
+    genuine, count = ready.write_bundle, [0]
 
     def write(*arguments: Any, **named: Any) -> Any:
         count[0] += 1
@@ -337,7 +337,7 @@ def test_a_full_disk_ends_the_run_and_what_is_done_stays(
         return genuine(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prove, "write_bundle", write)
+        patch.setattr(ready, "write_bundle", write)
         with pytest.raises(Undecided, match="No space left"):
             prove_by_strangers(monkeypatch, public, samples, tmp_path / "e")
     assert len(list(tmp_path.glob("e/[0-9]*"))) == 2

@@ -16,6 +16,7 @@ from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_examples import Sketch
 from tests.support.sumcheck_models import scales_for
 from verifai.domain.digest import Sha256
+from verifai.domain.names import PlaceNames
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.record import Record
 from verifai.domain.statement import (
@@ -110,7 +111,7 @@ def test_a_tensor_that_its_root_hides_too_well_to_compare_is_not_called_another_
         Role.INPUT, "x", (1, 2), Visibility.HASHED, Fraction(1), digest="ab" * 32, digest_scheme=HIDING_SCHEME
     )
     with pytest.raises(PolicyNotMet) as caught:
-        check_tensors(SumcheckEngine(), _stating(hashed), Role.INPUT, {"x": np.array([[1.0, 2.0]])})
+        check_tensors(SumcheckEngine(), _stating(hashed), Role.INPUT, {"x": np.array([[1.0, 2.0]])}, PlaceNames())
     assert caught.value.code == "tensor-secret-needed"
 
 

@@ -153,10 +153,10 @@ def _register_init(app: typer.Typer) -> None:
 
 def _next_commands(folder: Path, key: Path, chair: str, own: str, state: Path | None, *, git: bool) -> list[str]:
     """``state``: as it was given; the names of the voters lie there."""
-    where, more = plain(shell(folder)), " --git" if git else ""
-    kept = "" if state is None else f" --state {plain(shell(state))}"
-    command = f"verifai round {shell(own)} {where} --key {plain(shell(key))}{kept}{more}"
-    each = f"verifai round join {where} --key KEY --coordinator {shell(chair)}{more}"
+    option = " --git" if git else ""
+    options = option if state is None else f" --state {plain(shell(state))}{option}"
+    command = f"verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))}{options}"
+    each = f"verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(chair)}{option}"
     return ["Each verifier runs: `" + each + "`", "You run: `" + command + "`"]
 
 

@@ -325,7 +325,7 @@ def test_another_srs_in_the_build_folder_is_refused(
         small_public.engine.prove(small_public.prove_request(build_dir=build))
     assert caught.value.code == "stale-build"
     assert "params.srs" in caught.value.where
-    assert "compile --locked" in caught.value.hint
+    assert "--engine ezkl --locked" in caught.value.hint
 
 
 def test_compiling_again_mends_a_tampered_build_folder(small_public: SmallCircuit, tmp_path: Path) -> None:

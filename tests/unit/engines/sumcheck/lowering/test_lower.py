@@ -296,8 +296,8 @@ REFUSED: dict[str, tuple[OnnxModel, str]] = {
     "groups of three outputs": (
         one("Conv", (1, 4, 4, 4), (1, 6, 2, 2), "k6", constants={"k6": np.ones((6, 2, 3, 3), np.float32)}, group=2), "power of two",
     ),
-    "three spatial axes": (
-        one("ConvTranspose", (1, 1, 4, 4, 4), (1, 1, 6, 6, 6), "k5", constants={"k5": np.ones((1, 1, 3, 3, 3), np.float32)}),
+    "four spatial axes": (
+        one("ConvTranspose", (1, 1, 2, 2, 2, 2), (1, 1, 3, 3, 3, 3), "k6", constants={"k6": np.ones((1, 1, 2, 2, 2, 2), np.float32)}),
         "spatial axes",
     ),
     "an operator without a rule": (one("Det", (5, 5), ()), "no rule"),

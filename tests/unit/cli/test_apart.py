@@ -64,7 +64,13 @@ WAITS = "pathlib.Path(r'{mark}').write_text(str(os.getpid())); time.sleep(3600)"
 
 def begun(mark: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A command that waits, and the process that runs it."""
-    parent = subprocess.Popen(command(WAITS.format(mark=mark)), cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # below nohup it is, and children inherit that
+    try:
+        parent = subprocess.Popen(
+            command(WAITS.format(mark=mark)), cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
     until(lambda: mark.exists() and mark.read_text())
     return parent, int(mark.read_text())
 

@@ -74,7 +74,7 @@ def compared_anchors(opened: Unfolded, anchors: str | None) -> tuple[Finding, ..
     """What a fingerprint says beside a lock or trust file of the reader's own: whoever gives one wants it compared.
 
     Raises:
-        EvidenceRejected: ``anchors-differ``.
+        UsageError: ``bad-option``, when it is not a whole one. EvidenceRejected: ``anchors-differ``.
     """
     if opened.case is None or anchors is None:
         return ()

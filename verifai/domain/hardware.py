@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from verifai.domain.digest import Sha256, sha256, short
-from verifai.domain.findings import Finding, Outcome, holds, not_checked
+from verifai.domain.findings import Finding, Outcome, holds, missed, not_checked
 from verifai.domain.record import Record
 from verifai.domain.utc_time import format_utc
 
@@ -319,4 +319,4 @@ def _judge_firmware(facts: HardwareFacts, entry: TrustedHardware) -> list[Findin
 
 
 def _missed(code: str, message: str, remedy: str, *, where: str = "hardware") -> Finding:
-    return Finding(code, Outcome.POLICY_NOT_MET, message, where=where, remedy=remedy)
+    return missed(code, message, remedy, where=where)
